@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Portable vectors (docs/vectors.md): reading a recording strictly, running it on the model, comparing.
+ */
+#ifndef VMXSIM_REPLAY_H
+#define VMXSIM_REPLAY_H
+
+#include "vmxsim/cpu.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum vmxsim_case_kind {
+    VMXSIM_CASE_ACCESS,
+    VMXSIM_CASE_ENTRY,
+    VMXSIM_CASE_INTERCEPT,
+    VMXSIM_CASE_INSTRUCTIONS,
+    VMXSIM_CASE_KIND_COUNT
+};
+
+enum vmxsim_case_verdict {
+    VMXSIM_CASE_AGREES,
+    VMXSIM_CASE_DIFFERS,
+    VMXSIM_CASE_UNSUPPORTED, /* the model does not implement this yet: neither agreement nor difference */
+};
+
+/* One case, as it was decided. Strings live during the callback only. */
+struct vmxsim_case_result {
+    const char *file, *id, *note; /* note: "" if the case has none */
+    size_t line;                  /* 1-based */
+    enum vmxsim_case_kind kind;
+    enum vmxsim_case_verdict verdict;
+    const char *deviates; /* NULL, or the deviation whose `sdm` verdict was compared */
+    const char *
+        reason; /* differs: expected against observed, one difference per line; unsupported: what */
+};
+
+struct vmxsim_replay_counts {
+    uint64_t cases, agree, differ, unsupported;
+};
+
+struct vmxsim_replay_summary {
+    struct vmxsim_replay_counts kind[VMXSIM_CASE_KIND_COUNT];
+};
+
+/*
+ * Replays one file and adds to `summary`. `report` (may be NULL) is called after each case.
+ * Errors: VMXC_IO_ERROR, VMXC_BAD_FORMAT (anything FORMAT.md does not allow; `error` names file, line and
+ * key), VMXC_NO_MEMORY. Differences are not errors.
+ */
+VMXC_MUST_CHECK enum vmxc_status
+vmxsim_replay_file(const char *path,
+                   void (*report)(void *context, const struct vmxsim_case_result *), void *context,
+                   struct vmxsim_replay_summary *summary, struct vmxsim_error *error);
+
+/* Static name of a kind: "access" ... */
+const char *vmxsim_case_kind_name(enum vmxsim_case_kind kind);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
