@@ -26,11 +26,12 @@ struct vmxsim_range {
 };
 
 struct vmxsim_memory_config {
-    const struct vmxsim_range
-        *ram; /* disjoint, in any order; copied. Bounds are multiples of 4 KBytes */
+    /* Disjoint, in any order; copied. Bounds are multiples of 4 KBytes. Adjacent ranges become one. */
+    const struct vmxsim_range *ram;
     size_t ram_count;
     /*
-     * The part of one RAM range that alloc_frame hands out. length 0: the largest RAM range, without page 0.
+     * The part of one RAM range that alloc_frame hands out. base 0 and length 0: the largest RAM range (the
+     * lowest of those). Page 0 is left out in any case.
      */
     struct vmxsim_range frames;
     bool no_poison; /* leave the content of allocated and freed frames alone (for benchmarks) */
@@ -43,12 +44,13 @@ struct vmxsim_memory_stats {
     uint64_t allocations;  /* that succeeded */
     uint64_t frees;        /* that were valid */
     uint64_t failed;       /* allocations refused: no frame left, or injected */
-    uint64_t double_frees; /* deallocations of a frame that was free */
-    uint64_t
-        foreign_frees; /* deallocations of an address the allocator does not manage, or misaligned */
-    uint64_t hole_reads;    /* reads that touched a hole */
-    uint64_t hole_writes;   /* writes that touched a hole */
-    uint64_t invalidations; /* calls of invalidate_ept */
+    uint64_t double_frees; /* deallocations of a frame that was free; not executed */
+    /* Deallocations of an address the allocator does not manage, or misaligned; not executed. */
+    uint64_t foreign_frees;
+    uint64_t use_after_free; /* allocations that found a freed frame written to (needs poison) */
+    uint64_t hole_reads;     /* reads that touched a hole */
+    uint64_t hole_writes;    /* writes that touched a hole */
+    uint64_t invalidations;  /* calls of invalidate_ept */
 };
 
 /* 128-bit XXH3 digest. */
@@ -77,7 +79,10 @@ void vmxsim_memory_on_trace(struct vmxsim_memory *memory,
                             void (*callback)(void *context, const struct vmxc_trace_event *event),
                             void *context);
 
-/* Copies [hpa, hpa + length) out of or into memory; any alignment; holes as described above. */
+/*
+ * Copies [hpa, hpa + length) out of or into memory; any alignment, any length; holes as described above. What
+ * lies beyond 2^64 is a hole too: addresses do not wrap.
+ */
 void vmxsim_memory_read(struct vmxsim_memory *memory, uint64_t hpa, void *buffer, size_t length);
 void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void *buffer,
                          size_t length);
@@ -88,31 +93,50 @@ uint32_t vmxsim_memory_read32(struct vmxsim_memory *memory, uint64_t hpa);
 void vmxsim_memory_write64(struct vmxsim_memory *memory, uint64_t hpa, uint64_t value);
 void vmxsim_memory_write32(struct vmxsim_memory *memory, uint64_t hpa, uint32_t value);
 
-/* True if the whole range [hpa, hpa + length) is RAM. */
+/* True if the whole range [hpa, hpa + length) is RAM; an empty range is. */
 bool vmxsim_memory_is_ram(const struct vmxsim_memory *memory, uint64_t hpa, uint64_t length);
 
 /*
- * A raw pointer to the byte at `hpa`, good up to the end of its RAM range; NULL in a hole. The page counts as
- * written from then on.
+ * A raw pointer to the byte at `hpa`, good up to the end of its RAM range; NULL in a hole. The page of `hpa`
+ * counts as written from then on, until a reset; before writing to another page, or after a reset, take a
+ * pointer to that page (or call the HAL's mark_dirty): a write that nobody announced is not part of
+ * digests and is not undone.
  */
 void *vmxsim_memory_pointer(struct vmxsim_memory *memory, uint64_t hpa);
 
 /*
  * Failure injection. _fail_nth: the n-th allocation from now on fails (1: the next), once; 0 switches it
- * off. _fail_randomly: each allocation fails with probability per_million / 10^6, decided by `seed` alone.
+ * off. _fail_randomly: each allocation fails with probability per_million / 10^6, decided by `seed` alone;
+ * per_million 0 switches it off. Both may be on.
  */
 void vmxsim_memory_fail_nth(struct vmxsim_memory *memory, uint64_t n);
 void vmxsim_memory_fail_randomly(struct vmxsim_memory *memory, uint64_t seed, uint32_t per_million);
 
 struct vmxsim_memory_stats vmxsim_memory_stats(const struct vmxsim_memory *memory);
 
-/* Calls `visit` for each frame in use, ascending, with the label its owner gave; returns their number. */
+/*
+ * Calls `visit` (NULL: just count) for each frame in use, ascending, with the label its owner gave; returns
+ * their number.
+ */
 uint64_t vmxsim_memory_leaks(const struct vmxsim_memory *memory,
                              void (*visit)(void *context, uint64_t hpa, const char *label),
                              void *context);
 
-/* A report of frames in use, one line per label ("EPT table: 3 frames, first 0x101000"); as snprintf. */
+/*
+ * A report of frames in use, one line per label ("EPT table: 3 frames, first 0x101000"), in the order of their
+ * first frame; empty if there are none. Beyond 64 labels the last line counts "other labels". Writes as
+ * snprintf does: returns the length of the whole text, without the NUL.
+ */
 size_t vmxsim_memory_leak_report(const struct vmxsim_memory *memory, char *buffer, size_t size);
+
+/*
+ * Calls `visit` (NULL: just count) for each frame that was written after it was freed and has not been handed
+ * out since, ascending, with its last owner's label; returns their number, 0 with no_poison. Together with
+ * use_after_free of the statistics this finds each such frame.
+ */
+uint64_t vmxsim_memory_damaged_frames(const struct vmxsim_memory *memory,
+                                      void (*visit)(void *context, uint64_t hpa, const char *label),
+                                      void *context);
 
 /*
  * Digest of all RAM: of its content, not of how it came about (a page of zeros counts like one that was never
@@ -120,12 +144,18 @@ size_t vmxsim_memory_leak_report(const struct vmxsim_memory *memory, char *buffe
  */
 struct vmxsim_digest vmxsim_memory_digest(const struct vmxsim_memory *memory);
 
-/* Calls `visit` for each 4-KByte page that may have been written since creation or reset, ascending. */
+/*
+ * Calls `visit` for each 4-KByte page that may have been written since creation or reset, ascending. Cost: the
+ * touched pages. `visit` must not write to the memory.
+ */
 void vmxsim_memory_touched_pages(struct vmxsim_memory *memory,
                                  void (*visit)(void *context, uint64_t hpa, const uint8_t *bytes),
                                  void *context);
 
-/* Makes all RAM zero again and the allocator empty; counters start over. Cost: the touched pages. */
+/*
+ * Makes all RAM zero again and the allocator empty; counters start over and failure injection is off, callbacks
+ * stay. Cost: the touched pages and the frames that were handed out.
+ */
 void vmxsim_memory_reset(struct vmxsim_memory *memory);
 
 #ifdef __cplusplus

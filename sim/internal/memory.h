@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of struct vmxsim_memory, shared by sim/memory*.c and by nothing else.
+ *
+ *     memory.c          construction, ranges, reads and writes
+ *     memory_touched.c  which pages may have been written
+ *     memory_frames.c   frame allocator, poison, failure injection
+ *     memory_hal.c      struct vmxc_hal over the above
+ *     memory_digest.c   digest of the content
+ *     memory_report.c   frames in use, frames written after they were freed
+ */
+#ifndef VMXSIM_INTERNAL_MEMORY_H
+#define VMXSIM_INTERNAL_MEMORY_H
+
+#include "vmxsim/memory.h"
+
+/* ---- Host memory ---- */
+
+/*
+ * Address space of the host that reads as zero and costs nothing until it is written; NULL: there is not
+ * that much. Released with the same length; releasing NULL does nothing.
+ */
+void *vmxsim_reserve(uint64_t length);
+void vmxsim_release(void *pointer, uint64_t length);
+
+/* ---- A set of page numbers ---- */
+
+enum { VMXSIM_PAGE_SET_LEVELS = 7 }; /* 64^7 pages are more than 2^52 bytes */
+
+/*
+ * Bitmaps over bitmaps: a bit of level n + 1 says that a 64-bit word of level n is not zero. Adding a
+ * member costs at most one store per level, and visiting all members in ascending order costs as much as there
+ * are members, not as much as there could be.
+ */
+struct vmxsim_page_set {
+    uint64_t *level[VMXSIM_PAGE_SET_LEVELS]; /* 0: one bit per page; unused levels are NULL */
+    unsigned int levels;
+    uint64_t word_count; /* of all levels together; they are one reservation */
+};
+
+VMXC_MUST_CHECK enum vmxc_status vmxsim_page_set_init(struct vmxsim_page_set *set, uint64_t pages);
+void vmxsim_page_set_fini(struct vmxsim_page_set *set);
+void vmxsim_page_set_insert(struct vmxsim_page_set *set, uint64_t page);
+void vmxsim_page_set_remove(struct vmxsim_page_set *set, uint64_t page);
+
+/* Finds the lowest member that is at least `page`, which may be the number of pages; false: none. */
+bool vmxsim_page_set_next(const struct vmxsim_page_set *set, uint64_t page, uint64_t *found);
+
+static inline bool vmxsim_page_set_contains(const struct vmxsim_page_set *set, uint64_t page)
+{
+    return (set->level[0][page / 64] >> page % 64 & 1) != 0;
+}
+
+/* ---- RAM ---- */
+
+struct vmxsim_ram_range {
+    uint64_t base, length;
+    uint8_t *bytes;                 /* the whole range, one reservation */
+    struct vmxsim_page_set touched; /* by page within the range */
+};
+
+/* ---- Frames ---- */
+
+/*
+ * Frames that were never handed out lie above `bump`; freed ones form a list, last freed first. The list
+ * lives beside the frames, not in them, so that their poison stays whole.
+ */
+struct vmxsim_frame_state {
+    const char *label; /* of the owner, or of the last one if the frame is free */
+    uint64_t link;     /* VMXSIM_FRAME_IN_USE, or the next free frame's index plus one; 0: end */
+};
+
+#define VMXSIM_FRAME_IN_USE UINT64_MAX
+
+struct vmxsim_frames {
+    struct vmxsim_ram_range *range; /* that holds them all */
+    uint64_t base;
+    uint64_t count, bump; /* frames */
+    uint64_t free_head;   /* index plus one; 0: none */
+    struct vmxsim_frame_state *state;
+    bool poison;
+};
+
+/* Failure injection; all zero: off. */
+struct vmxsim_injection {
+    uint64_t countdown; /* 1: the next allocation fails; 0: off */
+    uint64_t random_state;
+    uint32_t per_million;
+};
+
+struct vmxsim_memory {
+    struct vmxsim_ram_range *ranges; /* ascending, never adjacent */
+    size_t range_count, range_capacity;
+    size_t last_range; /* hint: the range of the last lookup */
+
+    struct vmxsim_frames frames;
+    struct vmxsim_injection injection;
+    struct vmxsim_memory_stats stats;
+
+    struct vmxc_hal hal;
+    void (*on_invalidate)(void *context, uint64_t eptp);
+    void *invalidate_context;
+    void (*on_trace)(void *context, const struct vmxc_trace_event *event);
+    void *trace_context;
+};
+
+/* The range that holds `hpa`; NULL: a hole. */
+struct vmxsim_ram_range *vmxsim_memory_find(struct vmxsim_memory *memory, uint64_t hpa);
+
+/* Marks the pages of [offset, offset + length) within a range; length is not 0. */
+void vmxsim_range_touch(struct vmxsim_ram_range *range, uint64_t offset, uint64_t length);
+
+/*
+ * Calls `visit` for each touched page, ascending; any part of the memory may change meanwhile, except that no
+ * page may be touched.
+ */
+void vmxsim_memory_each_touched(const struct vmxsim_memory *memory,
+                                void (*visit)(void *context, struct vmxsim_ram_range *range,
+                                              uint64_t page),
+                                void *context);
+
+/* True if every byte of a page is `byte`. */
+bool vmxsim_page_is_filled(const uint8_t *page, uint8_t byte);
+
+/* ---- memory_frames.c ---- */
+
+VMXC_MUST_CHECK enum vmxc_status vmxsim_frames_init(struct vmxsim_memory *memory,
+                                                    const struct vmxsim_memory_config *config,
+                                                    struct vmxsim_error *error);
+void vmxsim_frames_fini(struct vmxsim_frames *frames);
+void vmxsim_frames_reset(struct vmxsim_memory *memory);
+VMXC_MUST_CHECK enum vmxc_status vmxsim_frames_alloc(struct vmxsim_memory *memory,
+                                                     const char *label, uint64_t *frame_hpa);
+void vmxsim_frames_free(struct vmxsim_memory *memory, uint64_t frame_hpa);
+uint8_t *vmxsim_frame_bytes(const struct vmxsim_frames *frames, uint64_t index);
+bool vmxsim_frame_in_use(const struct vmxsim_frames *frames, uint64_t index);
+
+/* True if the frame was freed and its poison is not what it was then. */
+bool vmxsim_frame_was_damaged(const struct vmxsim_frames *frames, uint64_t index);
+
+/* ---- memory_hal.c ---- */
+
+void vmxsim_memory_hal_init(struct vmxsim_memory *memory);
+
+#endif
