@@ -143,6 +143,15 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
 void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu);
 
 /*
+ * Registers in VMX root operation, as far as a VM entry leaves them to the guest: EFER where "load IA32_EFER" is 0,
+ * CR0.CD and CR0.NW always. A new processor has CR0 = 80000031H, CR4 = 2020H, EFER = 500H.
+ */
+struct vmxsim_root_state {
+    uint64_t cr0, cr4, efer;
+};
+void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root);
+
+/*
  * Puts the processor into VMX non-root operation with the state that a successful VM entry from this VMCS gives,
  * nothing cached. No VM-entry check is made. Controls that the model does not implement in guest accesses are
  * refused, not ignored. Errors: VMXC_UNSUPPORTED; `error` names the control.

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A logical processor: creation, and the guest state that a VM entry gives it.
+ * Source: Intel SDM volume 3, "Loading Guest State", "Paging" (reserved bits), "EPT Paging Structures".
+ */
+#include <stdlib.h>
+
+#include "internal/cpu.h"
+#include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/msr.h"
+
+/* CR0 bits that a VM entry never changes. Source: SDM, "Loading Guest Control Registers, Debug Registers, and MSRs". */
+#define CR0_KEPT \
+    (VMXC_BIT(4) | VMXC_BITS(15, 6) | VMXC_BIT(17) | VMXC_BITS(28, 19) | VMXC_CR0_NW | VMXC_CR0_CD)
+
+#define ACCESS_RIGHTS_DPL VMXC_BITS(6, 5)
+#define ACCESS_RIGHTS_L   VMXC_BIT(13)
+
+enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
+                                   const struct vmxsim_profile *profile, struct vmxsim_cpu **cpu)
+{
+    struct vmxsim_cpu *created;
+
+    if (!memory || !profile)
+        return VMXC_INVALID_INPUT;
+    created = calloc(1, sizeof(*created));
+    if (!created)
+        return VMXC_NO_MEMORY;
+    created->memory = memory;
+    created->profile = profile;
+    created->root = (struct vmxsim_root_state){
+        .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
+        .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
+        .efer = VMXC_EFER_LME | VMXC_EFER_LMA,
+    };
+    *cpu = created;
+    return VMXC_OK;
+}
+
+void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu)
+{
+    free(cpu);
+}
+
+void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)
+{
+    cpu->root = *root;
+}
+
+void vmxsim_cpu_set_pkru(struct vmxsim_cpu *cpu, uint32_t pkru)
+{
+    cpu->guest.pkru = pkru;
+}
+
+uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu)
+{
+    return cpu->exits.pml_index;
+}
+
+/* ---- Which controls are on. A word that is not activated counts as 0. ---- */
+
+static uint64_t secondary_controls(const struct vmxsim_vmcs *vmcs)
+{
+    return (VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) &
+            VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS)
+               ? VMXSIM_VMCS(vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS)
+               : 0;
+}
+
+static uint64_t tertiary_controls(const struct vmxsim_vmcs *vmcs)
+{
+    return (VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) &
+            VMXC_PRIMARY_ACTIVATE_TERTIARY_CONTROLS)
+               ? VMXSIM_VMCS(vmcs, TERTIARY_PROCESSOR_BASED_CONTROLS)
+               : 0;
+}
+
+/*
+ * Features that change what a guest access comes to and that the walk does not implement: refused by name, never
+ * ignored. CAVEATS.md lists them with the reasons.
+ */
+static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
+{
+    const uint64_t secondary = secondary_controls(vmcs);
+    const uint64_t tertiary = tertiary_controls(vmcs);
+    const uint64_t cr4 = VMXSIM_VMCS(vmcs, GUEST_CR4);
+    const uint64_t cr3 = VMXSIM_VMCS(vmcs, GUEST_CR3);
+    const bool ept = secondary & VMXC_SECONDARY_ENABLE_EPT;
+
+    const struct {
+        bool used;
+        const char *name;
+    } features[] = {
+        {secondary & VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES, "virtualize APIC accesses"},
+        {secondary & VMXC_SECONDARY_SUB_PAGE_WRITE_PERMISSIONS, "sub-page write permissions"},
+        {tertiary & VMXC_TERTIARY_ENABLE_HLAT, "enable HLAT"},
+        {tertiary & VMXC_TERTIARY_EPT_PAGING_WRITE_CONTROL, "EPT paging-write control"},
+        {tertiary & VMXC_TERTIARY_GUEST_PAGING_VERIFICATION, "guest-paging verification"},
+        {ept && (VMXSIM_VMCS(vmcs, EPT_POINTER) & VMXC_EPTP_SHADOW_STACK),
+         "supervisor shadow-stack control (EPTP bit 7)"},
+        {cr4 & VMXC_CR4_LASS, "linear-address space separation (CR4.LASS)"},
+        {cr4 & VMXC_CR4_LAM_SUP, "linear-address masking (CR4.LAM_SUP)"},
+        {cr3 & (VMXC_CR3_LAM_U48 | VMXC_CR3_LAM_U57),
+         "linear-address masking (CR3.LAM_U48, LAM_U57)"},
+    };
+
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+        if (features[i].used)
+            return features[i].name;
+    }
+    return NULL;
+}
+
+/* ---- Guest registers ---- */
+
+static uint64_t profile_msr(const struct vmxsim_cpu *cpu, uint32_t index)
+{
+    uint64_t value = 0;
+
+    if (vmxsim_profile_msr(cpu->profile, index, &value) != VMXC_OK)
+        return 0;
+    return value;
+}
+
+/* Without "load IA32_EFER" a VM entry changes LMA, and LME if paging is on; the rest is the host's. */
+static uint64_t guest_efer(const struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    const uint64_t entry = VMXSIM_VMCS(vmcs, VM_ENTRY_CONTROLS);
+    const bool ia32e = entry & VMXC_ENTRY_IA32E_MODE_GUEST;
+    const bool paging = VMXSIM_VMCS(vmcs, GUEST_CR0) & VMXC_CR0_PG;
+    const uint64_t changed = paging ? VMXC_EFER_LMA | VMXC_EFER_LME : VMXC_EFER_LMA;
+
+    if (entry & VMXC_ENTRY_LOAD_EFER)
+        return VMXSIM_VMCS(vmcs, GUEST_IA32_EFER);
+    return (cpu->root.efer & ~changed) | (ia32e ? changed : 0);
+}
+
+static enum paging_mode paging_mode(const struct guest_state *guest)
+{
+    if (!(guest->cr0 & VMXC_CR0_PG))
+        return PAGING_NONE;
+    if (!(guest->cr4 & VMXC_CR4_PAE))
+        return PAGING_32BIT;
+    if (!(guest->efer & VMXC_EFER_LMA))
+        return PAGING_PAE;
+    return (guest->cr4 & VMXC_CR4_LA57) ? PAGING_5_LEVEL : PAGING_4_LEVEL;
+}
+
+static void load_registers(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    const uint64_t entry = VMXSIM_VMCS(vmcs, VM_ENTRY_CONTROLS);
+    struct guest_state *guest = &cpu->guest;
+
+    *guest = (struct guest_state){
+        .cr0 = (VMXSIM_VMCS(vmcs, GUEST_CR0) & ~CR0_KEPT) | (cpu->root.cr0 & CR0_KEPT),
+        .cr3 = VMXSIM_VMCS(vmcs, GUEST_CR3),
+        .cr4 = VMXSIM_VMCS(vmcs, GUEST_CR4),
+        .efer = guest_efer(cpu, vmcs),
+        .rflags = VMXSIM_VMCS(vmcs, GUEST_RFLAGS),
+        .pat = (entry & VMXC_ENTRY_LOAD_PAT) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PAT)
+                                             : profile_msr(cpu, VMXC_MSR_PAT),
+        .pkrs = (uint32_t)((entry & VMXC_ENTRY_LOAD_PKRS) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS)
+                                                          : profile_msr(cpu, VMXC_MSR_PKRS)),
+        .pkru = guest->pkru,
+        .cpl =
+            (uint8_t)VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS), ACCESS_RIGHTS_DPL),
+    };
+    guest->mode = paging_mode(guest);
+    guest->mode_64bit = (guest->efer & VMXC_EFER_LMA) &&
+                        (VMXSIM_VMCS(vmcs, GUEST_CS_ACCESS_RIGHTS) & ACCESS_RIGHTS_L);
+    guest->linear_width = (guest->cr4 & VMXC_CR4_LA57) ? 57 : 48;
+}
+
+/* PAE paging uses four PDPTE registers: from the VMCS with EPT, otherwise from the table that CR3 names. */
+static void load_pdptes(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    struct guest_state *guest = &cpu->guest;
+    const uint64_t table_hpa = guest->cr3 & VMXC_BITS(31, 5);
+
+    if (guest->mode != PAGING_PAE)
+        return;
+    if (!cpu->ept.enabled) {
+        for (unsigned i = 0; i < 4; i++)
+            guest->pdpte[i] = vmxsim_memory_read64(cpu->memory, table_hpa + 8u * i);
+        return;
+    }
+    guest->pdpte[0] = VMXSIM_VMCS(vmcs, GUEST_PDPTE0);
+    guest->pdpte[1] = VMXSIM_VMCS(vmcs, GUEST_PDPTE1);
+    guest->pdpte[2] = VMXSIM_VMCS(vmcs, GUEST_PDPTE2);
+    guest->pdpte[3] = VMXSIM_VMCS(vmcs, GUEST_PDPTE3);
+}
+
+/* ---- Reserved bits, worked out once ---- */
+
+/* Address bits from the physical width up to `hi`. */
+static uint64_t beyond_width(const struct vmxsim_features *features, unsigned hi)
+{
+    return features->maxphyaddr > hi ? 0 : VMXC_BITS(hi, (unsigned)features->maxphyaddr);
+}
+
+/* Source: SDM, "32-Bit Paging". Only a PDE that maps 4 MBytes has reserved bits, besides PAT bits without PAT. */
+static void set_32bit_format(struct guest_state *guest, const struct vmxsim_features *features)
+{
+    const unsigned width = features->maxphyaddr < 40 ? features->maxphyaddr : 40;
+    const unsigned address_bits = features->pse36 && width > 32 ? width - 32 : 0;
+
+    guest->levels = 2;
+    guest->large_page[2] = guest->cr4 & VMXC_CR4_PSE;
+    guest->reserved.leaf[2] = VMXC_BITS(21, 13 + address_bits);
+    if (!features->pat) {
+        guest->reserved.leaf[2] |= VMXC_PTE_LARGE_PAT;
+        guest->reserved.leaf[1] |= VMXC_PTE_PAT;
+    }
+}
+
+/* Source: SDM, "PAE Paging". */
+static void set_pae_format(struct guest_state *guest, const struct vmxsim_features *features)
+{
+    const uint64_t upper =
+        beyond_width(features, 62) | ((guest->efer & VMXC_EFER_NXE) ? 0 : VMXC_PTE_NO_EXECUTE);
+
+    guest->levels = 3;
+    guest->large_page[2] = true;
+    guest->reserved.table[2] = upper;
+    guest->reserved.leaf[2] = upper | VMXC_BITS(20, 13);
+    guest->reserved.leaf[1] = upper;
+    if (!features->pat) {
+        guest->reserved.leaf[2] |= VMXC_PTE_LARGE_PAT;
+        guest->reserved.leaf[1] |= VMXC_PTE_PAT;
+    }
+}
+
+/* Source: SDM, "4-Level Paging and 5-Level Paging". */
+static void set_long_format(struct guest_state *guest, const struct vmxsim_features *features)
+{
+    const uint64_t upper =
+        beyond_width(features, 51) | ((guest->efer & VMXC_EFER_NXE) ? 0 : VMXC_PTE_NO_EXECUTE);
+
+    guest->levels = guest->mode == PAGING_5_LEVEL ? 5 : 4;
+    guest->large_page[2] = true;
+    guest->large_page[3] = features->page_1g;
+    for (unsigned level = 1; level <= MAX_LEVELS; level++)
+        guest->reserved.table[level] = guest->reserved.leaf[level] = upper;
+    guest->reserved.table[5] |= VMXC_PTE_PAGE_SIZE;
+    guest->reserved.table[4] |= VMXC_PTE_PAGE_SIZE;
+    if (!features->page_1g)
+        guest->reserved.table[3] |= VMXC_PTE_PAGE_SIZE;
+    guest->reserved.leaf[3] |= VMXC_BITS(29, 13);
+    guest->reserved.leaf[2] |= VMXC_BITS(20, 13);
+}
+
+static void set_paging_format(struct vmxsim_cpu *cpu)
+{
+    const struct vmxsim_features *features = vmxsim_profile_features(cpu->profile);
+
+    switch (cpu->guest.mode) {
+    case PAGING_NONE:
+        break;
+    case PAGING_32BIT:
+        set_32bit_format(&cpu->guest, features);
+        break;
+    case PAGING_PAE:
+        set_pae_format(&cpu->guest, features);
+        break;
+    case PAGING_4_LEVEL:
+    case PAGING_5_LEVEL:
+        set_long_format(&cpu->guest, features);
+        break;
+    }
+}
+
+/* Source: SDM, "EPT Translation Mechanism" (formats of the EPT entries). */
+static void set_ept_format(struct ept_state *ept, const struct vmxsim_features *features)
+{
+    const uint64_t upper = beyond_width(features, 51);
+
+    ept->large_page[2] = features->ept_2m;
+    ept->large_page[3] = features->ept_1g;
+    ept->reserved.table[5] = ept->reserved.table[4] = upper | VMXC_BITS(7, 3);
+    ept->reserved.table[3] = upper | VMXC_BITS(6, 3) | (features->ept_1g ? 0 : VMXC_EPT_LARGE_PAGE);
+    ept->reserved.table[2] = upper | VMXC_BITS(6, 3) | (features->ept_2m ? 0 : VMXC_EPT_LARGE_PAGE);
+    ept->reserved.leaf[3] = upper | VMXC_BITS(29, 12);
+    ept->reserved.leaf[2] = upper | VMXC_BITS(20, 12);
+    ept->reserved.leaf[1] = upper;
+}
+
+static void load_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    const struct vmxsim_features *features = vmxsim_profile_features(cpu->profile);
+    const uint64_t secondary = secondary_controls(vmcs);
+    const uint64_t eptp = VMXSIM_VMCS(vmcs, EPT_POINTER);
+
+    cpu->ept = (struct ept_state){.enabled = secondary & VMXC_SECONDARY_ENABLE_EPT};
+    if (!cpu->ept.enabled)
+        return;
+    cpu->ept.accessed_dirty = eptp & VMXC_EPTP_ACCESSED_DIRTY;
+    cpu->ept.mode_based_execute = secondary & VMXC_SECONDARY_MODE_BASED_EXECUTE_CONTROL;
+    cpu->ept.execute_only = features->ept_execute_only;
+    cpu->ept.advanced_info = features->ept_advanced_info;
+    cpu->ept.levels = (uint8_t)(VMXC_FIELD_GET(eptp, VMXC_EPTP_WALK_LENGTH) + 1);
+    cpu->ept.root = eptp & VMXC_EPTP_ADDRESS;
+    set_ept_format(&cpu->ept, features);
+}
+
+static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    const uint64_t secondary = secondary_controls(vmcs);
+
+    cpu->exits = (struct exit_controls){
+        .exception_bitmap = (uint32_t)VMXSIM_VMCS(vmcs, EXCEPTION_BITMAP),
+        .page_fault_mask = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MASK),
+        .page_fault_match = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MATCH),
+        .pml = (secondary & VMXC_SECONDARY_ENABLE_PML) && cpu->ept.accessed_dirty,
+        .pml_address = VMXSIM_VMCS(vmcs, PML_ADDRESS),
+        .pml_index = (uint16_t)VMXSIM_VMCS(vmcs, PML_INDEX),
+        .ve = secondary & VMXC_SECONDARY_EPT_VIOLATION_VE,
+        .ve_info_address = VMXSIM_VMCS(vmcs, VIRTUALIZATION_EXCEPTION_INFO_ADDRESS),
+        .eptp_index = (uint16_t)VMXSIM_VMCS(vmcs, EPTP_INDEX),
+    };
+}
+
+enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs,
+                                       struct vmxsim_error *error)
+{
+    const char *unsupported = find_unsupported(vmcs);
+    const uint64_t levels =
+        VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, EPT_POINTER), VMXC_EPTP_WALK_LENGTH) + 1;
+
+    if (unsupported)
+        return vmxsim_error_set(error, VMXC_UNSUPPORTED, "not modelled: %s", unsupported);
+    if ((secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_EPT) && levels != 4 && levels != 5)
+        return vmxsim_error_set(error, VMXC_INVALID_INPUT, "EPTP: page-walk length %u",
+                                (unsigned)levels);
+    load_ept(cpu, vmcs);
+    load_registers(cpu, vmcs);
+    load_pdptes(cpu, vmcs);
+    set_paging_format(cpu);
+    load_exit_controls(cpu, vmcs);
+    cpu->in_guest = true;
+    return VMXC_OK;
+}

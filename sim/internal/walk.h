@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of a guest access: walk.c (the access as a whole), walk_paging.c (linear to guest-physical),
+ * walk_ept.c (guest-physical to host-physical), walk_outcome.c (faults, exits), memory_type.c.
+ *
+ * Steps return true if the access goes on. On false it has ended and walk->outcome says how.
+ */
+#ifndef VMXSIM_INTERNAL_WALK_H
+#define VMXSIM_INTERNAL_WALK_H
+
+#include "internal/cpu.h"
+
+/* One access in progress. */
+struct walk {
+    struct vmxsim_cpu *cpu;
+    struct vmxsim_outcome *outcome;
+    struct vmxsim_trail *trail; /* NULL: not wanted */
+    uint64_t linear;            /* first byte of the access on the page being translated */
+    bool linear_valid;          /* false: guest-physical access without a linear address */
+    bool fetch, read, write;    /* a read-modify-write is read and write */
+    bool user;                  /* user-mode access: CPL 3 and not implicit */
+    bool implicit;              /* implicit supervisor-mode access */
+    uint8_t page;               /* 0, or 1 for the second page */
+};
+
+/* What guest paging says of a linear address. */
+struct linear_rights {
+    bool user, writable, no_execute;
+    uint8_t protection_key;
+    uint8_t pat_index;
+};
+
+struct linear_translation {
+    uint64_t gpa;
+    uint64_t page_size; /* 0: no paging */
+    struct linear_rights rights;
+};
+
+/* A guest-physical access that EPT has to allow. */
+struct ept_request {
+    uint64_t gpa;
+    uint64_t access; /* VMXC_EPT_VIOLATION_READ, _WRITE, _FETCH: bits 2:0 of a qualification */
+    const struct linear_rights
+        *linear; /* of the linear address if `gpa` is its translation; NULL: paging structure */
+    uint8_t guest_level; /* level of the paging-structure entry at `gpa`; 0: the page itself */
+};
+
+/* How EPT translated it. */
+struct ept_translation {
+    uint64_t hpa;
+    uint64_t page_size; /* 0: EPT is off */
+    uint64_t rights;    /* VMXC_EPT_RWX and VMXC_EPT_USER_EXECUTE bits that all entries give */
+    uint64_t leaf;      /* the entry that maps the page */
+    uint64_t leaf_hpa;
+};
+
+/* walk_paging.c */
+bool walk_paging(struct walk *walk, struct linear_translation *translation);
+
+/* walk_ept.c */
+bool walk_ept(struct walk *walk, const struct ept_request *request,
+              struct ept_translation *translation);
+/* The page at `translation` is to be written although the access so far was only a read. */
+bool walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
+                         const struct ept_translation *translation);
+
+/* walk_outcome.c: each ends the access and returns false. */
+bool end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
+                        bool has_error_code, uint32_t error_code);
+bool end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
+                            const struct ept_request *request, uint64_t rights, uint64_t entry,
+                            bool entry_valid);
+bool end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t gpa);
+bool end_with_log_full(struct walk *walk);
+
+/* Adds a step to the trail and returns it; NULL if no trail is wanted. */
+struct vmxsim_trail_entry *trail_add(struct walk *walk, enum vmxsim_trail_kind kind, uint64_t hpa,
+                                     uint64_t gpa, uint64_t value);
+/* Says why the last step ended the access. */
+void trail_verdict(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t offending);
+
+/* memory_type.c */
+enum vmxc_memory_type effective_memory_type(const struct vmxsim_cpu *cpu,
+                                            const struct linear_translation *linear,
+                                            const struct ept_translation *ept);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest access as a whole.
+ *
+ *   access --> page 1: guest paging --> EPT --.
+ *          `-> page 2: guest paging --> EPT --+--> every page translated: data moves, complete
+ *                         |              |
+ *                         v              v
+ *                     exception   violation, misconfiguration, log full   (nothing has moved)
+ *
+ * Pages are translated in ascending order and no data moves before all of them are.
+ */
+#include <string.h>
+
+#include "internal/walk.h"
+
+static bool access_is_valid(const struct vmxsim_access *access)
+{
+    return access->size >= 1 && access->size <= VMXSIM_ACCESS_MAX_SIZE &&
+           (unsigned)access->type <= VMXSIM_ACCESS_RMW;
+}
+
+/* Outside 64-bit mode linear addresses have 32 bits and wrap. */
+static uint64_t linear_at(const struct guest_state *guest, uint64_t linear, uint64_t offset)
+{
+    return guest->mode_64bit ? linear + offset : (linear + offset) & UINT32_MAX;
+}
+
+/* Bits 63 to width - 1 are all alike. */
+static bool is_canonical(const struct guest_state *guest, uint64_t linear)
+{
+    const uint64_t upper = linear >> (guest->linear_width - 1u);
+
+    return upper == 0 || upper == UINT64_MAX >> (guest->linear_width - 1u);
+}
+
+/* Source: SDM, "Canonical Addressing". The stack-segment variant (#SS) is the caller's business. */
+static bool check_canonical(struct walk *walk, const struct vmxsim_access *access)
+{
+    const struct guest_state *guest = &walk->cpu->guest;
+    const uint64_t last = linear_at(guest, access->linear, access->size - 1);
+
+    if (!guest->mode_64bit || (is_canonical(guest, access->linear) && is_canonical(guest, last)))
+        return true;
+    return end_with_exception(walk, VMXSIM_RULE_PG_CANONICAL, VMXC_VECTOR_GP, true, 0);
+}
+
+/* What EPT is asked for: a read-modify-write is one access that is both a read and a write. */
+static uint64_t ept_access(const struct walk *walk)
+{
+    return (walk->read ? VMXC_EPT_VIOLATION_READ : 0) |
+           (walk->write ? VMXC_EPT_VIOLATION_WRITE : 0) |
+           (walk->fetch ? VMXC_EPT_VIOLATION_FETCH : 0);
+}
+
+static bool translate_page(struct walk *walk, uint32_t length)
+{
+    struct vmxsim_outcome *outcome = walk->outcome;
+    struct linear_translation linear;
+    struct ept_translation ept;
+
+    if (!walk_paging(walk, &linear))
+        return false;
+    const struct ept_request request = {
+        .gpa = linear.gpa,
+        .access = ept_access(walk),
+        .linear = &linear.rights,
+    };
+    if (!walk_ept(walk, &request, &ept))
+        return false;
+    outcome->page[outcome->page_count++] = (struct vmxsim_page_translation){
+        .linear = walk->linear,
+        .gpa = linear.gpa,
+        .hpa = ept.hpa,
+        .length = length,
+        .guest_page_size = linear.page_size,
+        .ept_page_size = ept.page_size,
+        .ept_rights = (uint8_t)(ept.rights & VMXC_EPT_RWX),
+        .ept_user_execute = (ept.rights & VMXC_EPT_USER_EXECUTE) != 0,
+        .user = linear.rights.user,
+        .writable = linear.rights.writable,
+        .no_execute = linear.rights.no_execute,
+        .protection_key = linear.rights.protection_key,
+        .memory_type = effective_memory_type(walk->cpu, &linear, &ept),
+    };
+    return true;
+}
+
+static bool translate_pages(struct walk *walk, const struct vmxsim_access *access)
+{
+    const struct guest_state *guest = &walk->cpu->guest;
+    const uint32_t to_page_end = (uint32_t)(VMXC_PAGE_SIZE - (access->linear & VMXC_PAGE_MASK));
+    const uint32_t first = access->size < to_page_end ? access->size : to_page_end;
+
+    if (!translate_page(walk, first))
+        return false;
+    if (first == access->size)
+        return true;
+    walk->page = 1;
+    walk->linear = linear_at(guest, access->linear, first);
+    return translate_page(walk, access->size - first);
+}
+
+/* Every page is translated: read what is there, then store. */
+static void move_data(const struct walk *walk, const struct vmxsim_access *access)
+{
+    struct vmxsim_memory *memory = walk->cpu->memory;
+    struct vmxsim_outcome *outcome = walk->outcome;
+    size_t done = 0;
+
+    for (uint32_t i = 0; i < outcome->page_count; i++) {
+        const struct vmxsim_page_translation *page = &outcome->page[i];
+        if (walk->read || walk->fetch)
+            vmxsim_memory_read(memory, page->hpa, outcome->data + done, page->length);
+        if (walk->write)
+            vmxsim_memory_write(memory, page->hpa, access->data + done, page->length);
+        done += page->length;
+    }
+}
+
+static void start(struct walk *walk, struct vmxsim_cpu *cpu, struct vmxsim_outcome *outcome,
+                  struct vmxsim_trail *trail)
+{
+    memset(outcome, 0, sizeof(*outcome));
+    if (trail)
+        trail->count = 0;
+    *walk = (struct walk){.cpu = cpu, .outcome = outcome, .trail = trail};
+}
+
+enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim_access *access,
+                                     struct vmxsim_outcome *outcome, struct vmxsim_trail *trail)
+{
+    struct walk walk;
+
+    if (!cpu->in_guest)
+        return VMXC_BAD_STATE;
+    if (!access_is_valid(access))
+        return VMXC_INVALID_INPUT;
+    start(&walk, cpu, outcome, trail);
+    walk.linear = linear_at(&cpu->guest, access->linear, 0);
+    walk.linear_valid = true;
+    walk.fetch = access->type == VMXSIM_ACCESS_FETCH;
+    walk.read = access->type == VMXSIM_ACCESS_READ || access->type == VMXSIM_ACCESS_RMW;
+    walk.write = access->type == VMXSIM_ACCESS_WRITE || access->type == VMXSIM_ACCESS_RMW;
+    walk.implicit = access->implicit;
+    walk.user = cpu->guest.cpl == 3 && !access->implicit;
+    if (check_canonical(&walk, access) && translate_pages(&walk, access))
+        move_data(&walk, access);
+    return VMXC_OK;
+}
+
+static uint64_t access_of_rights(uint64_t rights)
+{
+    return ((rights & VMXC_EPT_READ) ? VMXC_EPT_VIOLATION_READ : 0) |
+           ((rights & VMXC_EPT_WRITE) ? VMXC_EPT_VIOLATION_WRITE : 0) |
+           ((rights & (VMXC_EPT_EXECUTE | VMXC_EPT_USER_EXECUTE)) ? VMXC_EPT_VIOLATION_FETCH : 0);
+}
+
+static bool rights_are_valid(const struct ept_state *ept, uint64_t gpa, uint64_t rights)
+{
+    const uint64_t execute = rights & (VMXC_EPT_EXECUTE | VMXC_EPT_USER_EXECUTE);
+    const uint64_t known =
+        ept->mode_based_execute ? VMXC_EPT_RWX | VMXC_EPT_USER_EXECUTE : VMXC_EPT_RWX;
+
+    return rights != 0 && (rights & ~known) == 0 &&
+           execute != (VMXC_EPT_EXECUTE | VMXC_EPT_USER_EXECUTE) &&
+           gpa >> VMXC_MAXPHYADDR_LIMIT == 0;
+}
+
+enum vmxc_status vmxsim_guest_physical_access(struct vmxsim_cpu *cpu, uint64_t gpa, uint64_t rights,
+                                              struct vmxsim_outcome *outcome,
+                                              struct vmxsim_trail *trail)
+{
+    struct walk walk;
+    struct ept_translation translation;
+
+    if (!cpu->in_guest || !cpu->ept.enabled)
+        return VMXC_BAD_STATE;
+    if (!rights_are_valid(&cpu->ept, gpa, rights))
+        return VMXC_INVALID_INPUT;
+    start(&walk, cpu, outcome, trail);
+
+    const struct linear_rights linear = {.user = (rights & VMXC_EPT_USER_EXECUTE) != 0};
+    const struct ept_request request = {
+        .gpa = gpa, .access = access_of_rights(rights), .linear = &linear};
+    if (!walk_ept(&walk, &request, &translation))
+        return VMXC_OK;
+    outcome->page_count = 1;
+    outcome->page[0] = (struct vmxsim_page_translation){
+        .gpa = gpa,
+        .hpa = translation.hpa,
+        .ept_page_size = translation.page_size,
+        .ept_rights = (uint8_t)(translation.rights & VMXC_EPT_RWX),
+        .ept_user_execute = (translation.rights & VMXC_EPT_USER_EXECUTE) != 0,
+        .memory_type =
+            (enum vmxc_memory_type)VMXC_FIELD_GET(translation.leaf, VMXC_EPT_MEMORY_TYPE),
+    };
+    return VMXC_OK;
+}
