@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+# VMXSIM_INSTRUMENT: what every object of this build is instrumented with.
+if(VMXSIM_INSTRUMENT STREQUAL "sanitize")
+    set(flags -fsanitize=address,undefined -fno-sanitize-recover=all)
+    add_compile_options(${flags} -fno-omit-frame-pointer -O1 -g)
+    add_link_options(${flags})
+elseif(VMXSIM_INSTRUMENT STREQUAL "coverage")
+    # -fprofile-update=atomic: several test processes and threads add to the same counters.
+    add_compile_options(--coverage -fprofile-update=atomic -O0 -g)
+    add_link_options(--coverage)
+elseif(NOT VMXSIM_INSTRUMENT STREQUAL "none")
+    message(FATAL_ERROR
+        "VMXSIM_INSTRUMENT is '${VMXSIM_INSTRUMENT}'; it must be none, sanitize or coverage")
+endif()
