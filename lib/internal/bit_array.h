@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An array of bits in a frame, as VMX bitmaps store it: bit n is bit n % 8 of byte n / 8.
+ */
+#ifndef VMXC_INTERNAL_BIT_ARRAY_H
+#define VMXC_INTERNAL_BIT_ARRAY_H
+
+#include "vmxcore/frame.h"
+
+/*
+ * Gives the bits [first, last] of an allocated frame the same value; last < 32768. Announces the bytes it stores
+ * to. Each byte is stored once.
+ */
+void vmxc_bit_array_set(struct vmxc_frame *frame, uint32_t first, uint32_t last, bool value);
+
+/* True if a bit of [first, last] is 1; last < 32768. The frame is allocated. */
+bool vmxc_bit_array_any(const struct vmxc_frame *frame, uint32_t first, uint32_t last);
+
+#endif

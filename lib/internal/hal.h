@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The HAL as the library uses it: optional members tested in one place, and no indirect call where the
+ * direct-map window covers the address.
+ */
+#ifndef VMXC_INTERNAL_HAL_H
+#define VMXC_INTERNAL_HAL_H
+
+#include "vmxcore/hal.h"
+
+/* True if every mandatory member is there. */
+static inline bool vmxc_hal_is_complete(const struct vmxc_hal *hal)
+{
+    return hal != NULL && hal->alloc_frame != NULL && hal->dealloc_frame != NULL &&
+           hal->phys_to_virt != NULL && hal->virt_to_phys != NULL && hal->invalidate_ept != NULL;
+}
+
+/* The 4096 bytes of the frame at `frame_hpa` (4-KByte aligned); NULL if the HAL cannot map them. */
+static inline void *vmxc_hal_frame_pointer(const struct vmxc_hal *hal, vmxc_hpa_t frame_hpa)
+{
+    const uint64_t offset = frame_hpa - hal->window.base;
+
+    if (offset < hal->window.length && hal->window.length - offset >= VMXC_PAGE_SIZE)
+        return hal->window.pointer + offset;
+    return hal->phys_to_virt(hal->context, frame_hpa);
+}
+
+/* The byte at `hpa` (any alignment), good up to the end of its frame; NULL if the HAL cannot map it. */
+static inline void *vmxc_hal_pointer(const struct vmxc_hal *hal, vmxc_hpa_t hpa)
+{
+    uint8_t *const frame = vmxc_hal_frame_pointer(hal, hpa & ~VMXC_PAGE_MASK);
+
+    return frame == NULL ? NULL : frame + (hpa & VMXC_PAGE_MASK);
+}
+
+/* Announces a store to [hpa, hpa + length). */
+static inline void vmxc_hal_mark_dirty(const struct vmxc_hal *hal, vmxc_hpa_t hpa, uint64_t length)
+{
+    if (hal->mark_dirty != NULL)
+        hal->mark_dirty(hal->context, hpa, length);
+}
+
+static inline void vmxc_hal_trace(const struct vmxc_hal *hal, const struct vmxc_trace_event *event)
+{
+    if (hal->trace != NULL)
+        hal->trace(hal->context, event);
+}
+
+/* Drops every cached translation of `eptp`, on every processor. */
+static inline void vmxc_hal_invalidate_ept(const struct vmxc_hal *hal, uint64_t eptp)
+{
+    hal->invalidate_ept(hal->context, eptp);
+    vmxc_hal_trace(hal,
+                   &(struct vmxc_trace_event){.kind = VMXC_TRACE_INVALIDATE_EPT, .value = eptp});
+}
+
+/* Gives back a frame that vmxc_frame_alloc accepted, for owners that keep only its address. */
+static inline void vmxc_hal_free_frame(const struct vmxc_hal *hal, vmxc_hpa_t frame_hpa)
+{
+    hal->dealloc_frame(hal->context, frame_hpa);
+    vmxc_hal_trace(hal,
+                   &(struct vmxc_trace_event){.kind = VMXC_TRACE_FRAME_FREE, .hpa = frame_hpa});
+}
+
+#endif
