@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, then configures, builds and runs every test. The last line is "N passed, M failed".
+set -uo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+usage() {
+    cat <<'TEXT'
+usage: scripts/test.sh [--quick | --only NAME]
+
+Builds and tests in build/<NAME>, one configuration after the other:
+  dev           gcc, debug, warnings fatal; unit, structural, freestanding and install tests
+  asan          AddressSanitizer and UBSan, leak detection on
+  clang         clang, optimized, warnings fatal
+  freestanding  libvmxcore alone, without a C library
+  release       what users get; the only one that runs the long tests
+  coverage      line coverage of lib/ and sim/, at least 95 % of each
+
+  --quick       dev alone
+  --only NAME   one configuration alone
+  --help        this text
+
+The last line is "N passed, M failed"; the exit status is 0 if nothing failed.
+VMXSIM_ALLOW_SKIP=1 skips tests whose tools are missing instead of failing them.
+TEXT
+}
+
+readonly CONFIGURATIONS=(dev asan clang freestanding release coverage)
+
+passed=0
+failed=0
+skipped=0
+failures=() # what failed, for the end of the output
+
+heading() {
+    printf '\n==== %s (%d s) ====\n' "$1" "$SECONDS"
+}
+
+fail() {
+    failed=$((failed + 1))
+    failures+=("$1")
+    printf 'FAILED: %s\n' "$1"
+}
+
+# Adds the results of one CTest run, from the JUnit file it wrote, to the sums.
+count() {
+    local name=$1 report=$2 status=$3 tests=0 bad=0 skips=0
+    if [ -f "$report" ]; then
+        read -r tests bad skips < <(python3 - "$report" <<'PYTHON'
+import sys
+import xml.etree.ElementTree as tree
+
+suite = tree.parse(sys.argv[1]).getroot()
+bad = [case.get("name") for case in suite.iter("testcase") if case.get("status") == "fail"]
+idle = int(suite.get("skipped", 0)) + int(suite.get("disabled", 0))
+print(int(suite.get("tests")), len(bad), idle, *bad)
+PYTHON
+        ) || true
+    fi
+    local names
+    # After the three numbers, the names of the tests that failed.
+    names=${skips#* }
+    [ "$names" = "$skips" ] && names=""
+    skips=${skips%% *}
+    passed=$((passed + tests - bad - skips))
+    failed=$((failed + bad))
+    skipped=$((skipped + skips))
+    [ -n "$names" ] && failures+=("$name: $names")
+    # A run that failed without naming a test: nothing to run, a test without its program, a crash of CTest.
+    [ "$status" != 0 ] && [ "$bad" = 0 ] && fail "$name: ctest ended with status $status"
+}
+
+configure_and_build() {
+    local preset=$1
+    local -a options=(-DVMXSIM_WERROR=ON)
+    [ "$preset" = clang ] || options+=(-DCMAKE_C_COMPILER=gcc)
+    cmake --preset "$preset" "${options[@]}" && cmake --build --preset "$preset"
+}
+
+run_tests() {
+    local preset=$1 name=$2 status=0
+    shift 2
+    rm -f "build/$preset/$name.xml"
+    ctest --preset "$preset" --output-junit "$name.xml" "$@" </dev/null || status=$?
+    count "$name" "build/$preset/$name.xml" "$status"
+}
+
+run_configuration() {
+    local preset=$1
+    heading "$preset: configure and build"
+    configure_and_build "$preset" </dev/null || { fail "$preset: build" && return; }
+    heading "$preset: test"
+    case $preset in
+    coverage)
+        find build/coverage -name '*.gcda' -delete
+        run_tests coverage coverage-run
+        run_tests coverage coverage -L '^coverage$' -V
+        ;;
+    *) run_tests "$preset" "$preset" ;;
+    esac
+}
+
+summary() {
+    heading "summary"
+    [ "${#failures[@]}" = 0 ] || printf 'failed: %s\n' "${failures[@]}"
+    [ "$skipped" = 0 ] || printf '%d skipped\n' "$skipped"
+    printf '%d passed, %d failed\n' "$passed" "$failed"
+    [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+main() {
+    local -a chosen=("${CONFIGURATIONS[@]}")
+    case "${1:-}" in
+    "") ;;
+    --quick) chosen=(dev) ;;
+    --only)
+        case " ${CONFIGURATIONS[*]} " in
+        *" ${2:-?} "*) chosen=("$2") ;;
+        *) usage >&2 && exit 2 ;;
+        esac
+        ;;
+    --help | -h) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+
+    CTEST_PARALLEL_LEVEL=${CTEST_PARALLEL_LEVEL:-$(nproc)}
+    export CTEST_PARALLEL_LEVEL
+    heading "dependencies"
+    if ! scripts/install-deps.sh && [ "${VMXSIM_ALLOW_SKIP:-}" != 1 ]; then
+        fail "dependencies are missing"
+        summary
+        exit 1
+    fi
+    for configuration in "${chosen[@]}"; do
+        run_configuration "$configuration"
+    done
+    summary
+}
+
+main "$@"
