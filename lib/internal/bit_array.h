@@ -8,12 +8,14 @@
 #include "vmxcore/frame.h"
 
 /*
- * Gives the bits [first, last] of an allocated frame the same value; last < 32768. Announces the bytes it stores
- * to. Each byte is stored once.
+ * Gives the bits [first, last] of the frame the same value; last < 32768. Announces the bytes it stores to. Each
+ * byte is stored once. Errors: VMXC_BAD_STATE (uninitialized frame).
  */
-void vmxc_bit_array_set(struct vmxc_frame *frame, uint32_t first, uint32_t last, bool value);
+VMXC_MUST_CHECK enum vmxc_status vmxc_bit_array_set(struct vmxc_frame *frame, uint32_t first,
+                                                    uint32_t last, bool value);
 
-/* True if a bit of [first, last] is 1; last < 32768. The frame is allocated. */
-bool vmxc_bit_array_any(const struct vmxc_frame *frame, uint32_t first, uint32_t last);
+/* Whether a bit of [first, last] is 1; last < 32768. Errors: VMXC_BAD_STATE (uninitialized frame). */
+VMXC_MUST_CHECK enum vmxc_status vmxc_bit_array_any(const struct vmxc_frame *frame, uint32_t first,
+                                                    uint32_t last, bool *any);
 
 #endif
