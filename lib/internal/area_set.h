@@ -32,6 +32,9 @@
  */
 #define AREA_SET_MAX_HEIGHT 8u
 
+/* "There is no such area": no base of an area has low bits. */
+#define AREA_NO_BASE UINT64_MAX
+
 /* What a leaf keeps of an area besides its base. */
 struct area_tail {
     uint64_t size;
@@ -70,15 +73,15 @@ _Static_assert(offsetof(struct area_node, u.leaf.key) == offsetof(struct area_no
 struct area_entry {
     uint64_t key;
     union {
-        struct area_tail tail;  /* of a leaf */
-        vmxc_hpa_t child_hpa;   /* of an inner node */
+        struct area_tail tail; /* of a leaf */
+        vmxc_hpa_t child_hpa;  /* of an inner node */
     } u;
 };
 
 /* The node at `hpa`. The tree holds only frames that the HAL can map. */
 static inline struct area_node *area_node_at(const struct vmxc_area_set *set, vmxc_hpa_t hpa)
 {
-    return hal_pointer(set->hal, hpa);
+    return vmxc_hal_frame_pointer(set->hal, hpa);
 }
 
 static inline uint32_t area_node_capacity(uint32_t level)
@@ -100,6 +103,13 @@ static inline uint32_t area_node_search(const struct area_node *node, vmxc_gpa_t
         candidates -= half;
     }
     return first;
+}
+
+/* True for a range that an area may have. */
+static inline bool area_is_range_valid(const struct vmxc_area *area)
+{
+    return area->size != 0 && ((area->base | area->size) & VMXC_PAGE_MASK) == 0 &&
+           area->size <= UINT64_MAX - area->base;
 }
 
 /* The area in a leaf's slot, and back. */
@@ -141,15 +151,18 @@ struct area_path {
     struct area_step step[AREA_SET_MAX_HEIGHT];
 };
 
-/* Follows `gpa` from root to leaf; each slot is that of area_node_search. The set is not empty. */
+/* Follows `gpa` from root to leaf; each slot is that of area_node_search. In an empty set there is nothing to follow. */
 void vmxc_area_path_find(const struct vmxc_area_set *set, vmxc_gpa_t gpa, struct area_path *path);
+
+/* The base of the area after the path's slot, or AREA_NO_BASE: the key to the right on the lowest level with one. */
+vmxc_gpa_t vmxc_area_path_next_base(const struct vmxc_area_set *set, const struct area_path *path);
 
 /* Makes sure that `wanted` frames are spare. Errors: as vmxc_frame_alloc; nothing changed then. */
 VMXC_MUST_CHECK enum vmxc_status vmxc_area_set_stock(struct vmxc_area_set *set, uint32_t wanted);
 
 /* Frames that insertions below the path's leaf can take if at most `insertions` are made in the whole set. */
 uint32_t vmxc_area_path_need(const struct vmxc_area_set *set, const struct area_path *path,
-                        uint32_t insertions);
+                             uint32_t insertions);
 
 /* Takes a spare frame as an empty node. There is one: vmxc_area_set_stock came before. */
 struct area_step vmxc_area_set_take_node(struct vmxc_area_set *set, uint32_t level);
@@ -160,7 +173,7 @@ void vmxc_area_set_drop_node(struct vmxc_area_set *set, vmxc_hpa_t hpa);
 /* Announces stores anywhere in a node. */
 static inline void area_node_touch(const struct vmxc_area_set *set, vmxc_hpa_t hpa)
 {
-    hal_mark_dirty(set->hal, hpa, VMXC_PAGE_SIZE);
+    vmxc_hal_mark_dirty(set->hal, hpa, VMXC_PAGE_SIZE);
 }
 
 /* Copies `count` entries between nodes of one level, or within one; the ranges may overlap. */
