@@ -22,7 +22,43 @@ char *vmxsim_explain_access_json(const struct vmxsim_access *access,
                                  const struct vmxsim_outcome *outcome,
                                  const struct vmxsim_trail *trail);
 
-/* Words as the manual names their bits. `width` of the EPT entry: its level, 1 to 5. */
+/* A hardware word taken apart: its fields from the highest bit down, as far as they say something. */
+#define VMXSIM_DECODED_MAX_FIELDS 32u
+
+struct vmxsim_decoded_field {
+    uint8_t high, low; /* bits high:low */
+    bool wrong;        /* reserved, or a value the processor does not accept */
+    uint64_t value;    /* of the field, shifted down */
+    const char *name;  /* static */
+    char meaning[96];
+};
+
+struct vmxsim_decoded {
+    const char *title; /* static: "EPT PDE" ... */
+    uint64_t raw;
+    bool valid; /* no field is wrong */
+    uint32_t count;
+    struct vmxsim_decoded_field field[VMXSIM_DECODED_MAX_FIELDS];
+};
+
+/*
+ * Words as the manual names their bits. What is reserved depends on the processor: `features` of its profile.
+ * `level` of an EPT entry: 1 (PTE) to 5 (PML5E); other levels are treated as the nearest of these.
+ * Sources: Intel SDM volume 3, "Exit Qualification for EPT Violations", "Extended-Page-Table Pointer (EPTP)",
+ * "EPT Translation Mechanism", "Page-Fault Exceptions".
+ */
+void vmxsim_decode_qualification(uint64_t qualification, struct vmxsim_decoded *decoded);
+void vmxsim_decode_eptp(uint64_t eptp, const struct vmxsim_features *features,
+                        struct vmxsim_decoded *decoded);
+void vmxsim_decode_ept_entry(uint64_t entry, unsigned level, const struct vmxsim_features *features,
+                             struct vmxsim_decoded *decoded);
+void vmxsim_decode_page_fault_error(uint32_t error_code, struct vmxsim_decoded *decoded);
+
+/* One line per field, and the same as a JSON object. */
+char *vmxsim_decoded_text(const struct vmxsim_decoded *decoded);
+char *vmxsim_decoded_json(const struct vmxsim_decoded *decoded);
+
+/* vmxsim_decoded_text of the above. */
 char *vmxsim_explain_qualification(uint64_t qualification); /* of an EPT violation */
 char *vmxsim_explain_eptp(uint64_t eptp, const struct vmxsim_features *features);
 char *vmxsim_explain_ept_entry(uint64_t entry, unsigned level,
@@ -34,6 +70,8 @@ const char *vmxsim_exit_reason_name(uint32_t basic_reason);
 const char *vmxsim_vm_instruction_error_text(uint32_t number);
 const char *vmxsim_vector_name(uint8_t vector); /* "#PF" */
 const char *vmxsim_memory_type_name(enum vmxc_memory_type type);
+const char *
+vmxsim_access_type_name(enum vmxsim_access_type type); /* "fetch", "read", "write", "rmw" */
 
 #ifdef __cplusplus
 }
