@@ -17,7 +17,7 @@ cmake --preset release -B build/demo -DVMXSIM_BUILD_TESTS=OFF -DVMXSIM_BUILD_EXA
 cmake --build build/demo </dev/null
 
 printf '\n==== A guest on a simulated machine ====\n'
-build/demo/examples/demo
+build/demo/bin/demo
 
 printf '\n==== Recorded experiments, replayed on the model ====\n'
 build/demo/bin/vmxsim replay tests/vectors/access-*.jsonl
