@@ -14,6 +14,9 @@
  * A mapping without any access right (VMXC_MAP_NONE) is kept in a not-present entry, so it can be found,
  * protected and unmapped like any other.
  *
+ * Calls on an uninitialized hierarchy answer with VMXC_BAD_STATE; so does one whose HAL hands out a frame that
+ * is refused (see vmxc_frame_alloc) or whose address is wider than maxphyaddr.
+ *
  * Source: Intel SDM volume 3, "The Extended Page Table Mechanism (EPT)", "Guidelines for Use of the
  * INVEPT Instruction".
  */
@@ -74,7 +77,8 @@ struct vmxc_ept_mapping {
 
 /*
  * Supplies the host address of the 4-KByte page at `gpa`. On any status but VMXC_OK the whole map call
- * fails with that status, after `release` was called for each page supplied so far.
+ * fails with that status, after `release` was called for each page supplied so far. So it does, with
+ * VMXC_INVALID_INPUT, if an address is misaligned or wider than maxphyaddr.
  */
 typedef enum vmxc_status (*vmxc_ept_supply_fn)(void *context, vmxc_gpa_t gpa, vmxc_hpa_t *page_hpa);
 
@@ -102,10 +106,10 @@ void vmxc_ept_fini(struct vmxc_ept *ept, vmxc_ept_release_fn release, void *cont
 /* True if the object is initialized and its configuration is consistent. */
 bool vmxc_ept_is_valid(const struct vmxc_ept *ept);
 
-/* The EPT pointer for the VMCS. Source: SDM, "Extended-Page-Table Pointer (EPTP)". */
+/* The EPT pointer for the VMCS; 0 if uninitialized. Source: SDM, "Extended-Page-Table Pointer (EPTP)". */
 uint64_t vmxc_ept_eptp(const struct vmxc_ept *ept);
 
-/* Bytes of guest-physical address space the walk covers: 2^48 or 2^57, limited to 2^maxphyaddr. */
+/* Bytes of guest-physical address space the walk covers: 2^48 or 2^57, limited to 2^maxphyaddr; 0 if uninitialized. */
 uint64_t vmxc_ept_span(const struct vmxc_ept *ept);
 
 /*
@@ -129,11 +133,24 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_map_region(struct vmxc_ept *ept, vmxc_
 
 /*
  * As vmxc_ept_map, but whatever was mapped in the range before is replaced; replaced pages go to `release`
- * (which may be NULL) after invalidation. Errors: as vmxc_ept_map without VMXC_ALREADY_EXISTS.
+ * (which may be NULL) after invalidation. Between clearing the old entries and publishing the new ones the
+ * range is not present, as the manual recommends for a change of address and page size: a guest that runs
+ * meanwhile may cause an EPT violation, which need only be retried.
+ * Errors: as vmxc_ept_map without VMXC_ALREADY_EXISTS.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_remap(struct vmxc_ept *ept, vmxc_gpa_t gpa,
                                                 vmxc_hpa_t hpa, uint64_t size, vmxc_map_flags flags,
                                                 vmxc_ept_release_fn release, void *context);
+
+/*
+ * As vmxc_ept_map_region, but whatever was mapped in the range before is replaced. `undo` takes supplied
+ * pages back if the call fails; replaced pages go to `release` after invalidation. Both may be NULL.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxc_ept_remap_region(struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                                       uint64_t size, vmxc_map_flags flags,
+                                                       vmxc_ept_supply_fn supply,
+                                                       vmxc_ept_release_fn undo,
+                                                       vmxc_ept_release_fn release, void *context);
 
 /*
  * Unmaps whatever is mapped in the range; holes are fine. Large pages that lie partly in the range are
@@ -151,10 +168,14 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_unmap(struct vmxc_ept *ept, vmxc_gpa_t
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_protect(struct vmxc_ept *ept, vmxc_gpa_t gpa,
                                                   uint64_t size, vmxc_map_flags flags);
 
+/* How many tables vmxc_ept_merge replaces before it invalidates and gives them back. */
+#define VMXC_EPT_MERGE_BATCH 32u
+
 /*
  * Replaces tables in the range whose pages are contiguous and alike by large pages where the configuration
- * allows, and gives the tables back. The mapping of every address stays the same throughout. A page's dirty
- * flag is the OR of its parts'. Errors: VMXC_INVALID_INPUT.
+ * allows, and gives the tables back. The mapping of every address stays the same throughout. A page's accessed
+ * and dirty flags are the OR of its parts'. One invalidation serves up to VMXC_EPT_MERGE_BATCH tables.
+ * Errors: VMXC_INVALID_INPUT.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_merge(struct vmxc_ept *ept, vmxc_gpa_t gpa,
                                                 uint64_t size);
@@ -164,8 +185,8 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_query(const struct vmxc_ept *ept, vmxc
                                                 struct vmxc_ept_mapping *mapping);
 
 /*
- * Calls `visit` for each page that is mapped in the range, in ascending order. The visitor must not change
- * the hierarchy. Errors: VMXC_INVALID_INPUT, or what `visit` returned.
+ * Calls `visit` for each page that lies in the range, wholly or partly, in ascending order. The visitor must
+ * not change the hierarchy. Errors: VMXC_INVALID_INPUT, or what `visit` returned.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_walk(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
                                                uint64_t size, vmxc_ept_visit_fn visit,
