@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "internal/guest_mem.h"
+#include "internal/hal.h"
 #include "internal/string.h"
 
 #define CHUNK_PAGES 16u
@@ -30,17 +31,12 @@ struct chunk {
 /* Moves the bytes of one segment; `position` is where the segment lies in the whole range. */
 typedef void (*move_fn)(void *context, const struct vmxc_guest_segment *segment, uint64_t position);
 
-static void mark_dirty(const struct vmxc_addrspace *space, vmxc_hpa_t hpa, uint64_t length)
+static enum vmxc_status check_range(const struct vmxc_addrspace *space, vmxc_gpa_t gpa,
+                                    uint64_t length)
 {
-    const struct vmxc_hal *const hal = space->ept.hal;
-
-    if (hal->mark_dirty != NULL)
-        hal->mark_dirty(hal->context, hpa, length);
-}
-
-static bool range_is_valid(vmxc_gpa_t gpa, uint64_t length)
-{
-    return length != 0 && gpa + (length - 1) >= gpa;
+    if (space->ept.hal == NULL)
+        return VMXC_BAD_STATE;
+    return vmxc_addrspace_contains(space, gpa, length) ? VMXC_OK : VMXC_INVALID_INPUT;
 }
 
 /* As much of [gpa, gpa + length) as one chunk takes. */
@@ -64,8 +60,7 @@ enum vmxc_status vmxc_guest_mem_probe(struct vmxc_addrspace *space, vmxc_gpa_t g
 {
     struct chunk chunk;
 
-    if (!range_is_valid(gpa, length))
-        return VMXC_INVALID_INPUT;
+    VMXC_TRY(check_range(space, gpa, length));
     for (uint64_t done = 0; done < length; done += chunk.length)
         VMXC_TRY(map_chunk(space, gpa + done, length - done, access, &chunk));
     return VMXC_OK;
@@ -85,8 +80,7 @@ static enum vmxc_status transfer(struct vmxc_addrspace *space, vmxc_gpa_t gpa, u
 {
     struct chunk chunk;
 
-    if (!range_is_valid(gpa, length))
-        return VMXC_INVALID_INPUT;
+    VMXC_TRY(check_range(space, gpa, length));
     VMXC_TRY(map_chunk(space, gpa, length, access, &chunk));
     if (chunk.length < length)
         VMXC_TRY(vmxc_guest_mem_probe(space, gpa + chunk.length, length - chunk.length, access));
@@ -119,7 +113,7 @@ static void move_to_guest(void *context, const struct vmxc_guest_segment *segmen
 {
     const struct store *const store = context;
 
-    mark_dirty(store->space, segment->hpa, segment->length);
+    vmxc_hal_mark_dirty(store->space->ept.hal, segment->hpa, segment->length);
     if (store->buffer != NULL)
         memcpy(segment->pointer, store->buffer + position, (size_t)segment->length);
     else
@@ -172,7 +166,7 @@ static enum vmxc_status copy_piece(struct vmxc_addrspace *space, vmxc_gpa_t to_g
 
     VMXC_TRY(vmxc_addrspace_buffer(space, to_gpa, length, VMXC_MAP_WRITE, &to, 1, &count));
     VMXC_TRY(vmxc_addrspace_buffer(space, from_gpa, length, VMXC_MAP_READ, &from, 1, &count));
-    mark_dirty(space, to.hpa, length);
+    vmxc_hal_mark_dirty(space->ept.hal, to.hpa, length);
     memmove(to.pointer, from.pointer, (size_t)length);
     return VMXC_OK;
 }
@@ -260,7 +254,7 @@ static enum vmxc_status map_object(struct vmxc_addrspace *space, vmxc_gpa_t gpa,
         struct vmxc_guest_segment segment;                                                       \
                                                                                                  \
         VMXC_TRY(map_object(space, gpa, sizeof value, VMXC_MAP_WRITE, &segment));                \
-        mark_dirty(space, segment.hpa, sizeof value);                                            \
+        vmxc_hal_mark_dirty(space->ept.hal, segment.hpa, sizeof value);                          \
         *(volatile type *)segment.pointer = value;                                               \
         return VMXC_OK;                                                                          \
     }
@@ -279,7 +273,7 @@ DEFINE_OBJECT_ACCESS(u64, uint64_t)
                                                                                                  \
         VMXC_TRY(                                                                                \
             map_object(space, gpa, sizeof expected, VMXC_MAP_READ | VMXC_MAP_WRITE, &segment));  \
-        mark_dirty(space, segment.hpa, sizeof expected);                                         \
+        vmxc_hal_mark_dirty(space->ept.hal, segment.hpa, sizeof expected);                       \
         *exchanged =                                                                             \
             atomic_compare_exchange_strong((_Atomic type *)segment.pointer, &expected, desired); \
         return VMXC_OK;                                                                          \
