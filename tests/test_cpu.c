@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A processor: what it refuses, and which guest state a VMCS gives it. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/machine.h"
+#include "vmxcore/defs/controls.h"
+
+static struct machine machine;
+
+static void setup(void)
+{
+    const struct profile_changes none = {0};
+
+    machine_init(&machine, &none);
+}
+
+static void teardown(void)
+{
+    machine_fini(&machine);
+}
+
+static struct vmxsim_access read_at(uint64_t linear, uint32_t size)
+{
+    return (struct vmxsim_access){.type = VMXSIM_ACCESS_READ, .linear = linear, .size = size};
+}
+
+/* ---- Refusals ---- */
+
+START_TEST(a_processor_needs_memory_and_profile)
+{
+    struct vmxsim_cpu *cpu = NULL;
+
+    ck_assert_int_eq(vmxsim_cpu_create(NULL, machine.profile, &cpu), VMXC_INVALID_INPUT);
+    ck_assert_int_eq(vmxsim_cpu_create(machine.memory, NULL, &cpu), VMXC_INVALID_INPUT);
+    ck_assert_ptr_null(cpu);
+    vmxsim_cpu_destroy(NULL);
+}
+END_TEST
+
+START_TEST(an_access_before_a_guest_is_loaded_is_refused)
+{
+    const struct vmxsim_access access = read_at(0, 1);
+    struct vmxsim_outcome outcome;
+
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_BAD_STATE);
+    ck_assert_int_eq(vmxsim_guest_physical_access(machine.cpu, 0, VMXC_EPT_READ, &outcome, NULL),
+                     VMXC_BAD_STATE);
+}
+END_TEST
+
+START_TEST(malformed_accesses_are_refused)
+{
+    struct vmxsim_access access = read_at(0, 0);
+    struct vmxsim_outcome outcome;
+
+    machine_set_mode(&machine, GUEST_NONE);
+    machine_load(&machine);
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_INVALID_INPUT);
+    access.size = VMXSIM_ACCESS_MAX_SIZE + 1;
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_INVALID_INPUT);
+    access.size = 1;
+    access.type = (enum vmxsim_access_type)4;
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_INVALID_INPUT);
+}
+END_TEST
+
+/* Controls and register bits that the walk does not implement, each alone. */
+static const struct {
+    uint64_t secondary, tertiary, cr4, cr3, eptp;
+    const char *name;
+} unsupported[] = {
+    {.secondary = VMXC_BIT(0), .name = "virtualize APIC accesses"},
+    {.secondary = VMXC_BIT(23), .name = "sub-page write permissions"},
+    {.tertiary = VMXC_BIT(1), .name = "HLAT"},
+    {.tertiary = VMXC_BIT(2), .name = "paging-write"},
+    {.tertiary = VMXC_BIT(3), .name = "guest-paging verification"},
+    {.eptp = VMXC_BIT(7), .name = "shadow-stack"},
+    {.cr4 = VMXC_BIT(27), .name = "LASS"},
+    {.cr4 = VMXC_BIT(28), .name = "LAM_SUP"},
+    {.cr3 = VMXC_BIT(61), .name = "LAM_U48, LAM_U57"},
+    {.cr3 = VMXC_BIT(62), .name = "LAM_U48, LAM_U57"},
+};
+
+START_TEST(what_is_not_modelled_is_refused_by_name)
+{
+    struct vmxsim_error error;
+
+    machine_new_ept(&machine, 4, unsupported[_i].eptp);
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    VMXSIM_VMCS(&machine.vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(17);
+    VMXSIM_VMCS(&machine.vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |= unsupported[_i].secondary;
+    VMXSIM_VMCS(&machine.vmcs, TERTIARY_PROCESSOR_BASED_CONTROLS) |= unsupported[_i].tertiary;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR4) |= unsupported[_i].cr4;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) |= unsupported[_i].cr3;
+    ck_assert_int_eq(vmxsim_cpu_load_guest(machine.cpu, &machine.vmcs, &error), VMXC_UNSUPPORTED);
+    ck_assert_msg(strstr(error.text, unsupported[_i].name), "\"%s\" does not name \"%s\"",
+                  error.text, unsupported[_i].name);
+}
+END_TEST
+
+START_TEST(control_words_that_are_not_activated_count_as_zero)
+{
+    machine_set_mode(&machine, GUEST_NONE);
+    VMXSIM_VMCS(&machine.vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) = 0;
+    VMXSIM_VMCS(&machine.vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) = UINT32_MAX;
+    VMXSIM_VMCS(&machine.vmcs, TERTIARY_PROCESSOR_BASED_CONTROLS) = UINT64_MAX;
+    machine_load(&machine);
+    machine_write(&machine, 0x5000, 0x1122334455667788);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x5000, 8);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page[0].ept_page_size, 0);
+    ck_assert_uint_eq(outcome.page[0].hpa, 0x5000);
+    ck_assert_uint_eq(outcome.data[0], 0x88);
+}
+END_TEST
+
+START_TEST(a_walk_length_the_entry_checks_would_refuse_is_an_error)
+{
+    struct vmxsim_error error;
+
+    machine_new_ept(&machine, 4, 0);
+    machine_set_mode(&machine, GUEST_NONE);
+    VMXSIM_VMCS(&machine.vmcs, EPT_POINTER) &= ~VMXC_EPTP_WALK_LENGTH;
+    ck_assert_int_eq(vmxsim_cpu_load_guest(machine.cpu, &machine.vmcs, &error), VMXC_INVALID_INPUT);
+    ck_assert_ptr_nonnull(strstr(error.text, "walk length"));
+}
+END_TEST
+
+START_TEST(guest_physical_accesses_check_their_arguments)
+{
+    struct vmxsim_outcome outcome;
+
+    machine_set_mode(&machine, GUEST_NONE);
+    machine_load(&machine);
+    ck_assert_int_eq(vmxsim_guest_physical_access(machine.cpu, 0, VMXC_EPT_READ, &outcome, NULL),
+                     VMXC_BAD_STATE); /* EPT is off */
+
+    machine_new_ept(&machine, 4, 0);
+    machine_load(&machine);
+    ck_assert_int_eq(vmxsim_guest_physical_access(machine.cpu, 0, 0, &outcome, NULL),
+                     VMXC_INVALID_INPUT);
+    ck_assert_int_eq(
+        vmxsim_guest_physical_access(machine.cpu, 0, VMXC_EPT_ACCESSED, &outcome, NULL),
+        VMXC_INVALID_INPUT);
+    ck_assert_int_eq(
+        vmxsim_guest_physical_access(machine.cpu, 0, VMXC_EPT_USER_EXECUTE, &outcome, NULL),
+        VMXC_INVALID_INPUT); /* no mode-based execute control */
+    ck_assert_int_eq(
+        vmxsim_guest_physical_access(machine.cpu, VMXC_BIT(52), VMXC_EPT_READ, &outcome, NULL),
+        VMXC_INVALID_INPUT);
+}
+END_TEST
+
+/* ---- Guest state ---- */
+
+START_TEST(a_4_level_ept_does_not_translate_addresses_wider_than_48_bits)
+{
+    struct vmxsim_outcome outcome;
+
+    machine_new_ept(&machine, 4, 0);
+    machine_set_mode(&machine, GUEST_NONE);
+    machine_ept_map(&machine, 0, 0, 1);
+    machine_load(&machine);
+    ck_assert_int_eq(
+        vmxsim_guest_physical_access(machine.cpu, VMXC_BIT(48), VMXC_EPT_READ, &outcome, NULL),
+        VMXC_OK);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_VM_EXIT);
+    ck_assert_int_eq(outcome.rule, VMXSIM_RULE_EPT_GPAW);
+    ck_assert_uint_eq(outcome.exit_reason, EXIT_EPT_VIOLATION);
+    ck_assert_uint_eq(outcome.qualification, VMXC_EPT_VIOLATION_READ);
+    ck_assert_uint_eq(outcome.guest_physical, VMXC_BIT(48));
+    ck_assert(!outcome.guest_linear_valid);
+}
+END_TEST
+
+/*
+ * Whether the guest is in 4-level paging shows in how it translates. The same two tables mean a 1-GByte page to 4-level
+ * paging and a 2-MByte page to PAE paging, whose PDPTE 0 is the first entry of the PML4. EFER.LMA comes from the
+ * IA32_EFER field or, without "load IA32_EFER", from "IA-32e mode guest".
+ */
+START_TEST(efer_comes_from_the_field_or_from_the_entry_control)
+{
+    const bool load = _i & 1, ia32e = _i & 2;
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+    const struct vmxsim_root_state root = {.cr0 = 0x80000031, .cr4 = 0x2020, .efer = 0x500};
+
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    machine_write(&machine, pml4, pdpt | 7);
+    machine_write(&machine, pdpt, 0x87); /* a page at 0 */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_IA32_EFER) = load && ia32e ? 0x500 : 0;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) =
+        (load ? ENTRY_LOAD_EFER : 0) | (ia32e ? ENTRY_IA32E : 0);
+    vmxsim_cpu_set_root_state(machine.cpu, &root);
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page[0].guest_page_size,
+                      ia32e ? VMXC_PAGE_SIZE_1G : VMXC_PAGE_SIZE_2M);
+}
+END_TEST
+
+/* NXE is not loaded from the control: it is the host's. Without it bit 63 is reserved. */
+START_TEST(without_load_efer_nxe_is_the_hosts)
+{
+    const bool nxe = _i;
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+    const struct vmxsim_root_state root = {
+        .cr0 = 0x80000031, .cr4 = 0x2020, .efer = nxe ? 0xd00 : 0x500};
+
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    machine_write(&machine, pml4, pdpt | 7);
+    machine_write(&machine, pdpt, VMXC_BIT(63) | 0x87);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_IA32_EFER) = 0;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) = ENTRY_IA32E;
+    vmxsim_cpu_set_root_state(machine.cpu, &root);
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1);
+    ck_assert_int_eq(outcome.kind == VMXSIM_OUTCOME_COMPLETE, nxe);
+    if (!nxe)
+        ck_assert_uint_eq(outcome.error_code, VMXC_PF_PRESENT | VMXC_PF_RESERVED);
+}
+END_TEST
+
+/* CR0.CD is never loaded by a VM entry: with the host's CD = 1 all memory is uncacheable. */
+START_TEST(cr0_cd_is_the_hosts)
+{
+    const bool host_cd = _i;
+    const struct vmxsim_root_state root = {
+        .cr0 = 0x80000031 | (host_cd ? VMXC_CR0_CD : 0), .cr4 = 0x2020, .efer = 0x500};
+
+    machine_set_mode(&machine, GUEST_NONE);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR0) ^=
+        host_cd ? 0 : VMXC_CR0_CD; /* the field does not matter */
+    vmxsim_cpu_set_root_state(machine.cpu, &root);
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1);
+    ck_assert_int_eq(outcome.page[0].memory_type,
+                     host_cd ? VMXC_MEMORY_TYPE_UC : VMXC_MEMORY_TYPE_WB);
+}
+END_TEST
+
+/* Without "load IA32_PAT" the guest runs with the processor's PAT, whose entry 1 is write-through. */
+START_TEST(pat_comes_from_the_field_or_from_the_processor)
+{
+    const bool load = _i;
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    machine_write(&machine, pml4, pdpt | 7);
+    machine_write(&machine, pdpt, 0x87 | VMXC_PTE_PWT); /* PAT entry 1 */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_IA32_PAT) = 0x0505050505050505; /* all write-protected */
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) &= ~ENTRY_LOAD_PAT;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) |= load ? ENTRY_LOAD_PAT : 0;
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1);
+    ck_assert_int_eq(outcome.page[0].memory_type, load ? VMXC_MEMORY_TYPE_WP : VMXC_MEMORY_TYPE_WT);
+}
+END_TEST
+
+/* PAE without EPT: the entry loads the four PDPTEs from memory; a later change of the table has no effect. */
+START_TEST(pae_pdptes_are_registers)
+{
+    const uint64_t table = machine_new_table(&machine);
+    const uint64_t directory = machine_new_table(&machine);
+
+    machine_set_mode(&machine, GUEST_PAE);
+    machine_write(&machine, table + 0x20, directory | 1);
+    machine_write(&machine, directory, 0x87); /* 2 MBytes at 0 */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = table + 0x20;
+    machine_load(&machine);
+    machine_write(&machine, table + 0x20, 0);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x1234, 2);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page[0].hpa, 0x1234);
+    ck_assert_uint_eq(machine_read(&machine, table + 0x20), 0); /* no accessed flag in a PDPTE */
+
+    machine_load(&machine);
+    ck_assert_int_eq(machine_access(&machine, VMXSIM_ACCESS_READ, 0x1234, 2).kind,
+                     VMXSIM_OUTCOME_GUEST_EXCEPTION);
+}
+END_TEST
+
+START_TEST(outside_64_bit_mode_linear_addresses_wrap_at_4_gbytes)
+{
+    struct vmxsim_access access = read_at(UINT32_MAX, 2);
+    struct vmxsim_outcome outcome;
+
+    machine_set_mode(&machine, GUEST_NONE);
+    machine_load(&machine);
+    outcome = machine_access_as(&machine, &access, NULL);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page_count, 2);
+    ck_assert_uint_eq(outcome.page[0].linear, UINT32_MAX);
+    ck_assert_uint_eq(outcome.page[1].linear, 0);
+
+    access.linear = VMXC_BIT(32) | 0x5000;
+    access.size = 1;
+    outcome = machine_access_as(&machine, &access, NULL);
+    ck_assert_uint_eq(outcome.page[0].linear, 0x5000);
+}
+END_TEST
+
+START_TEST(a_refused_load_keeps_the_guest_that_was_there)
+{
+    struct vmxsim_vmcs refused;
+
+    machine_set_mode(&machine, GUEST_NONE);
+    machine_load(&machine);
+    refused = machine.vmcs;
+    VMXSIM_VMCS(&refused, GUEST_CR4) |= VMXC_CR4_LASS;
+    VMXSIM_VMCS(&refused, GUEST_CR0) |= VMXC_CR0_PG;
+    ck_assert_int_eq(vmxsim_cpu_load_guest(machine.cpu, &refused, NULL), VMXC_UNSUPPORTED);
+    ck_assert_int_eq(machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1).kind,
+                     VMXSIM_OUTCOME_COMPLETE);
+}
+END_TEST
+
+START_TEST(every_rule_has_id_section_and_sentence)
+{
+    for (unsigned rule = 1; rule < VMXSIM_WALK_RULE_COUNT; rule++) {
+        const struct vmxsim_walk_rule_info *info =
+            vmxsim_walk_rule_info((enum vmxsim_walk_rule)rule);
+        ck_assert_msg(info->id[0] && info->section[0] && info->sentence[0], "rule %u", rule);
+    }
+    ck_assert_str_eq(vmxsim_walk_rule_info(VMXSIM_RULE_NONE)->id, "");
+    ck_assert_str_eq(vmxsim_walk_rule_info((enum vmxsim_walk_rule)9999)->id, "");
+}
+END_TEST
+
+static Suite *cpu_suite(void)
+{
+    Suite *suite = suite_create("cpu");
+    TCase *refusals = tcase_create("refusals");
+    TCase *state = tcase_create("guest state");
+
+    tcase_add_checked_fixture(refusals, setup, teardown);
+    tcase_add_test(refusals, a_processor_needs_memory_and_profile);
+    tcase_add_test(refusals, an_access_before_a_guest_is_loaded_is_refused);
+    tcase_add_test(refusals, malformed_accesses_are_refused);
+    tcase_add_loop_test(refusals, what_is_not_modelled_is_refused_by_name, 0,
+                        (int)(sizeof(unsupported) / sizeof(unsupported[0])));
+    tcase_add_test(refusals, control_words_that_are_not_activated_count_as_zero);
+    tcase_add_test(refusals, a_walk_length_the_entry_checks_would_refuse_is_an_error);
+    tcase_add_test(refusals, guest_physical_accesses_check_their_arguments);
+    suite_add_tcase(suite, refusals);
+
+    tcase_add_checked_fixture(state, setup, teardown);
+    tcase_add_test(state, a_4_level_ept_does_not_translate_addresses_wider_than_48_bits);
+    tcase_add_loop_test(state, efer_comes_from_the_field_or_from_the_entry_control, 0, 4);
+    tcase_add_loop_test(state, without_load_efer_nxe_is_the_hosts, 0, 2);
+    tcase_add_loop_test(state, cr0_cd_is_the_hosts, 0, 2);
+    tcase_add_loop_test(state, pat_comes_from_the_field_or_from_the_processor, 0, 2);
+    tcase_add_test(state, pae_pdptes_are_registers);
+    tcase_add_test(state, outside_64_bit_mode_linear_addresses_wrap_at_4_gbytes);
+    tcase_add_test(state, a_refused_load_keeps_the_guest_that_was_there);
+    tcase_add_test(state, every_rule_has_id_section_and_sentence);
+    suite_add_tcase(suite, state);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(cpu_suite());
+
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
