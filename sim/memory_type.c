@@ -34,9 +34,9 @@ static uint64_t pat_type(const struct guest_state *guest, const struct linear_tr
     return (guest->pat >> (8u * linear->rights.pat_index)) & 7u;
 }
 
-enum vmxc_memory_type effective_memory_type(const struct vmxsim_cpu *cpu,
-                                            const struct linear_translation *linear,
-                                            const struct ept_translation *ept)
+enum vmxc_memory_type vmxsim_effective_memory_type(const struct vmxsim_cpu *cpu,
+                                                   const struct linear_translation *linear,
+                                                   const struct ept_translation *ept)
 {
     uint64_t ept_type =
         VMXC_MEMORY_TYPE_WB; /* EPT off: all memory counts as write-back, there are no MTRRs */

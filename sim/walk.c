@@ -42,7 +42,7 @@ static bool check_canonical(struct walk *walk, const struct vmxsim_access *acces
 
     if (!guest->mode_64bit || (is_canonical(guest, access->linear) && is_canonical(guest, last)))
         return true;
-    return end_with_exception(walk, VMXSIM_RULE_PG_CANONICAL, VMXC_VECTOR_GP, true, 0);
+    return vmxsim_end_with_exception(walk, VMXSIM_RULE_PG_CANONICAL, VMXC_VECTOR_GP, true, 0);
 }
 
 /* What EPT is asked for: a read-modify-write is one access that is both a read and a write. */
@@ -59,14 +59,14 @@ static bool translate_page(struct walk *walk, uint32_t length)
     struct linear_translation linear;
     struct ept_translation ept;
 
-    if (!walk_paging(walk, &linear))
+    if (!vmxsim_walk_paging(walk, &linear))
         return false;
     const struct ept_request request = {
         .gpa = linear.gpa,
         .access = ept_access(walk),
         .linear = &linear.rights,
     };
-    if (!walk_ept(walk, &request, &ept))
+    if (!vmxsim_walk_ept(walk, &request, &ept))
         return false;
     outcome->page[outcome->page_count++] = (struct vmxsim_page_translation){
         .linear = walk->linear,
@@ -81,7 +81,7 @@ static bool translate_page(struct walk *walk, uint32_t length)
         .writable = linear.rights.writable,
         .no_execute = linear.rights.no_execute,
         .protection_key = linear.rights.protection_key,
-        .memory_type = effective_memory_type(walk->cpu, &linear, &ept),
+        .memory_type = vmxsim_effective_memory_type(walk->cpu, &linear, &ept),
     };
     return true;
 }
@@ -183,7 +183,7 @@ enum vmxc_status vmxsim_guest_physical_access(struct vmxsim_cpu *cpu, uint64_t g
     const struct linear_rights linear = {.user = (rights & VMXC_EPT_USER_EXECUTE) != 0};
     const struct ept_request request = {
         .gpa = gpa, .access = access_of_rights(rights), .linear = &linear};
-    if (!walk_ept(&walk, &request, &translation))
+    if (!vmxsim_walk_ept(&walk, &request, &translation))
         return VMXC_OK;
     outcome->page_count = 1;
     outcome->page[0] = (struct vmxsim_page_translation){

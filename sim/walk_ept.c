@@ -55,7 +55,7 @@ static uint64_t read_entry(struct walk *walk, const struct ept_request *request,
     const uint64_t hpa = table + 8 * index;
     const uint64_t value = vmxsim_memory_read64(walk->cpu->memory, hpa);
     struct vmxsim_trail_entry *step =
-        trail_add(walk, VMXSIM_TRAIL_EPT_ENTRY, hpa, request->gpa, value);
+        vmxsim_trail_add(walk, VMXSIM_TRAIL_EPT_ENTRY, hpa, request->gpa, value);
 
     if (step) {
         step->level = (uint8_t)level;
@@ -138,7 +138,7 @@ static void log_page(struct walk *walk, uint64_t gpa)
 
     vmxsim_memory_write64(walk->cpu->memory, hpa, page_gpa);
     exits->pml_index = (uint16_t)(exits->pml_index - 1);
-    (void)trail_add(walk, VMXSIM_TRAIL_PML_WRITE, hpa, page_gpa, page_gpa);
+    (void)vmxsim_trail_add(walk, VMXSIM_TRAIL_PML_WRITE, hpa, page_gpa, page_gpa);
 }
 
 static uint64_t flags_of_step(const struct ept_path *path, unsigned i, bool write)
@@ -167,7 +167,7 @@ static bool set_flags(struct walk *walk, struct ept_path *path, uint64_t gpa, bo
     if (flags_are_set(path, write))
         return true;
     if (exits->pml && exits->pml_index >= VMXC_PML_ENTRIES)
-        return end_with_log_full(walk);
+        return vmxsim_end_with_log_full(walk);
     for (unsigned i = 0; i < path->count; i++) {
         const uint64_t updated = path->step[i].value | flags_of_step(path, i, write);
         if (updated != path->step[i].value)
@@ -198,14 +198,14 @@ static bool descend(struct walk *walk, const struct ept_request *request, struct
         const uint64_t entry = read_entry(walk, request, table, level, path);
 
         if (!is_present(ept, entry)) {
-            trail_verdict(walk, VMXSIM_RULE_EPT_NOT_PRESENT, 0);
-            return end_with_ept_violation(walk, VMXSIM_RULE_EPT_NOT_PRESENT, request, 0, entry,
-                                          true);
+            vmxsim_trail_verdict(walk, VMXSIM_RULE_EPT_NOT_PRESENT, 0);
+            return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_NOT_PRESENT, request, 0,
+                                                 entry, true);
         }
         const enum vmxsim_walk_rule rule = find_misconfiguration(ept, entry, level, &offending);
         if (rule != VMXSIM_RULE_NONE) {
-            trail_verdict(walk, rule, offending);
-            return end_with_ept_misconfiguration(walk, rule, request->gpa);
+            vmxsim_trail_verdict(walk, rule, offending);
+            return vmxsim_end_with_ept_misconfiguration(walk, rule, request->gpa);
         }
         if (is_leaf(ept, entry, level)) {
             *leaf_level = level;
@@ -215,8 +215,8 @@ static bool descend(struct walk *walk, const struct ept_request *request, struct
     }
 }
 
-bool walk_ept(struct walk *walk, const struct ept_request *request,
-              struct ept_translation *translation)
+bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
+                     struct ept_translation *translation)
 {
     const struct ept_state *ept = &walk->cpu->ept;
     struct ept_path path = {.count = 0, .rights = RIGHTS_MASK};
@@ -227,7 +227,7 @@ bool walk_ept(struct walk *walk, const struct ept_request *request,
         return true;
     }
     if (request->gpa >> index_shift(ept->levels + 1u))
-        return end_with_ept_violation(walk, VMXSIM_RULE_EPT_GPAW, request, 0, 0, false);
+        return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_GPAW, request, 0, 0, false);
     if (!descend(walk, request, &path, &level))
         return false;
 
@@ -235,8 +235,8 @@ bool walk_ept(struct walk *walk, const struct ept_request *request,
     const uint64_t missing = needed_rights(ept, request) & ~path.rights;
     if (missing) {
         const enum vmxsim_walk_rule rule = rights_rule(ept, request, missing);
-        trail_verdict(walk, rule, missing);
-        return end_with_ept_violation(walk, rule, request, path.rights, leaf, true);
+        vmxsim_trail_verdict(walk, rule, missing);
+        return vmxsim_end_with_ept_violation(walk, rule, request, path.rights, leaf, true);
     }
     if (ept->accessed_dirty &&
         !set_flags(walk, &path, request->gpa, request->access & VMXC_EPT_VIOLATION_WRITE))
@@ -257,8 +257,8 @@ bool walk_ept(struct walk *walk, const struct ept_request *request,
  * Setting a flag in a guest paging-structure entry writes to its page. With EPT accessed and dirty flags the
  * access counted as a write from the start, so there is nothing left to check.
  */
-bool walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
-                         const struct ept_translation *translation)
+bool vmxsim_walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
+                                const struct ept_translation *translation)
 {
     struct ept_request update = *request;
 
@@ -266,7 +266,7 @@ bool walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
         return true;
     /* Bit 0: whether an update also counts as a read is left to the implementation; it does here. */
     update.access = VMXC_EPT_VIOLATION_READ | VMXC_EPT_VIOLATION_WRITE;
-    trail_verdict(walk, VMXSIM_RULE_EPT_AD_OFF_GPT, VMXC_EPT_WRITE);
-    return end_with_ept_violation(walk, VMXSIM_RULE_EPT_AD_OFF_GPT, &update, translation->rights,
-                                  translation->leaf, true);
+    vmxsim_trail_verdict(walk, VMXSIM_RULE_EPT_AD_OFF_GPT, VMXC_EPT_WRITE);
+    return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_AD_OFF_GPT, &update,
+                                         translation->rights, translation->leaf, true);
 }

@@ -13,8 +13,8 @@
 #define INTERRUPTION_INFO_ERROR_CODE VMXC_BIT(11)
 #define INTERRUPTION_TYPE_EXCEPTION  3u
 
-struct vmxsim_trail_entry *trail_add(struct walk *walk, enum vmxsim_trail_kind kind, uint64_t hpa,
-                                     uint64_t gpa, uint64_t value)
+struct vmxsim_trail_entry *vmxsim_trail_add(struct walk *walk, enum vmxsim_trail_kind kind,
+                                            uint64_t hpa, uint64_t gpa, uint64_t value)
 {
     struct vmxsim_trail *trail = walk->trail;
 
@@ -32,7 +32,7 @@ struct vmxsim_trail_entry *trail_add(struct walk *walk, enum vmxsim_trail_kind k
     return entry;
 }
 
-void trail_verdict(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t offending)
+void vmxsim_trail_verdict(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t offending)
 {
     struct vmxsim_trail *trail = walk->trail;
 
@@ -64,8 +64,8 @@ static void exit_for_exception(struct vmxsim_outcome *outcome, uint64_t qualific
     outcome->interruption_error_code = outcome->error_code;
 }
 
-bool end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
-                        bool has_error_code, uint32_t error_code)
+bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
+                               bool has_error_code, uint32_t error_code)
 {
     struct vmxsim_outcome *outcome = walk->outcome;
     const bool page_fault = vector == VMXC_VECTOR_PF;
@@ -136,12 +136,12 @@ static void fill_ve_info(struct walk *walk, uint64_t qualification, uint64_t gpa
     vmxsim_memory_write64(memory, area + VMXC_VE_INFO_GUEST_PHYSICAL, gpa);
     vmxsim_memory_write(memory, area + VMXC_VE_INFO_EPTP_INDEX,
                         (const uint8_t[]){(uint8_t)eptp_index, (uint8_t)(eptp_index >> 8)}, 2);
-    (void)trail_add(walk, VMXSIM_TRAIL_VE_WRITE, area, gpa, qualification);
+    (void)vmxsim_trail_add(walk, VMXSIM_TRAIL_VE_WRITE, area, gpa, qualification);
 }
 
-bool end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
-                            const struct ept_request *request, uint64_t rights, uint64_t entry,
-                            bool entry_valid)
+bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
+                                   const struct ept_request *request, uint64_t rights,
+                                   uint64_t entry, bool entry_valid)
 {
     struct vmxsim_outcome *outcome = walk->outcome;
     const uint64_t qualification = violation_qualification(walk, request, rights);
@@ -152,7 +152,7 @@ bool end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
         outcome->ve_guest_linear = walk->linear;
         outcome->ve_guest_physical = request->gpa;
         fill_ve_info(walk, qualification, request->gpa);
-        return end_with_exception(walk, rule, VMXC_VECTOR_VE, false, 0);
+        return vmxsim_end_with_exception(walk, rule, VMXC_VECTOR_VE, false, 0);
     }
     outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
     outcome->rule = rule;
@@ -166,7 +166,8 @@ bool end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
     return false;
 }
 
-bool end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t gpa)
+bool vmxsim_end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_rule rule,
+                                          uint64_t gpa)
 {
     struct vmxsim_outcome *outcome = walk->outcome;
 
@@ -178,11 +179,11 @@ bool end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_rule rule
     return false;
 }
 
-bool end_with_log_full(struct walk *walk)
+bool vmxsim_end_with_log_full(struct walk *walk)
 {
     struct vmxsim_outcome *outcome = walk->outcome;
 
-    trail_verdict(walk, VMXSIM_RULE_EPT_PML, 0);
+    vmxsim_trail_verdict(walk, VMXSIM_RULE_EPT_PML, 0);
     outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
     outcome->rule = VMXSIM_RULE_EPT_PML;
     outcome->exit_reason = VMXC_EXIT_REASON_PAGE_MODIFICATION_LOG_FULL;

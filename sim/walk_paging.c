@@ -67,8 +67,8 @@ static bool is_leaf(const struct guest_state *guest, uint64_t value, unsigned le
 
 static void record_entry(struct walk *walk, struct guest_entry *entry)
 {
-    entry->trail =
-        trail_add(walk, VMXSIM_TRAIL_GUEST_ENTRY, entry->at.hpa, entry->request.gpa, entry->value);
+    entry->trail = vmxsim_trail_add(walk, VMXSIM_TRAIL_GUEST_ENTRY, entry->at.hpa,
+                                    entry->request.gpa, entry->value);
     if (!entry->trail)
         return;
     entry->trail->level = (uint8_t)entry->level;
@@ -106,7 +106,7 @@ static bool read_entry(struct walk *walk, uint64_t table_gpa, unsigned level,
                     .guest_level = (uint8_t)level},
         .level = level,
     };
-    if (!walk_ept(walk, &entry->request, &entry->at))
+    if (!vmxsim_walk_ept(walk, &entry->request, &entry->at))
         return false;
     entry->value = entry_size(guest) == 4 ? vmxsim_memory_read32(memory, entry->at.hpa)
                                           : vmxsim_memory_read64(memory, entry->at.hpa);
@@ -121,7 +121,7 @@ static bool set_flags(struct walk *walk, struct guest_entry *entry, uint64_t fla
 
     if (updated == entry->value)
         return true;
-    if (!walk_ept_write_flag(walk, &entry->request, &entry->at))
+    if (!vmxsim_walk_ept_write_flag(walk, &entry->request, &entry->at))
         return false;
     if (entry_size(&walk->cpu->guest) == 4)
         vmxsim_memory_write32(memory, entry->at.hpa, (uint32_t)updated);
@@ -151,9 +151,9 @@ static uint32_t access_error_code(const struct walk *walk)
 static bool end_with_page_fault(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t offending,
                                 uint64_t reason)
 {
-    trail_verdict(walk, rule, offending);
-    return end_with_exception(walk, rule, VMXC_VECTOR_PF, true,
-                              access_error_code(walk) | (uint32_t)reason);
+    vmxsim_trail_verdict(walk, rule, offending);
+    return vmxsim_end_with_exception(walk, rule, VMXC_VECTOR_PF, true,
+                                     access_error_code(walk) | (uint32_t)reason);
 }
 
 static bool check_entry(struct walk *walk, const struct guest_entry *entry)
@@ -304,7 +304,7 @@ static uint8_t pat_index(const struct guest_entry *leaf)
                      ((leaf->value & VMXC_PTE_PWT) ? 1u : 0u));
 }
 
-bool walk_paging(struct walk *walk, struct linear_translation *translation)
+bool vmxsim_walk_paging(struct walk *walk, struct linear_translation *translation)
 {
     const struct guest_state *guest = &walk->cpu->guest;
     struct linear_rights rights = {.user = true, .writable = true};

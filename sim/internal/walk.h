@@ -55,33 +55,34 @@ struct ept_translation {
 };
 
 /* walk_paging.c */
-bool walk_paging(struct walk *walk, struct linear_translation *translation);
+bool vmxsim_walk_paging(struct walk *walk, struct linear_translation *translation);
 
 /* walk_ept.c */
-bool walk_ept(struct walk *walk, const struct ept_request *request,
-              struct ept_translation *translation);
+bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
+                     struct ept_translation *translation);
 /* The page at `translation` is to be written although the access so far was only a read. */
-bool walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
-                         const struct ept_translation *translation);
+bool vmxsim_walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
+                                const struct ept_translation *translation);
 
 /* walk_outcome.c: each ends the access and returns false. */
-bool end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
-                        bool has_error_code, uint32_t error_code);
-bool end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
-                            const struct ept_request *request, uint64_t rights, uint64_t entry,
-                            bool entry_valid);
-bool end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t gpa);
-bool end_with_log_full(struct walk *walk);
+bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
+                               bool has_error_code, uint32_t error_code);
+bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
+                                   const struct ept_request *request, uint64_t rights,
+                                   uint64_t entry, bool entry_valid);
+bool vmxsim_end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_rule rule,
+                                          uint64_t gpa);
+bool vmxsim_end_with_log_full(struct walk *walk);
 
 /* Adds a step to the trail and returns it; NULL if no trail is wanted. */
-struct vmxsim_trail_entry *trail_add(struct walk *walk, enum vmxsim_trail_kind kind, uint64_t hpa,
-                                     uint64_t gpa, uint64_t value);
+struct vmxsim_trail_entry *vmxsim_trail_add(struct walk *walk, enum vmxsim_trail_kind kind,
+                                            uint64_t hpa, uint64_t gpa, uint64_t value);
 /* Says why the last step ended the access. */
-void trail_verdict(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t offending);
+void vmxsim_trail_verdict(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t offending);
 
 /* memory_type.c */
-enum vmxc_memory_type effective_memory_type(const struct vmxsim_cpu *cpu,
-                                            const struct linear_translation *linear,
-                                            const struct ept_translation *ept);
+enum vmxc_memory_type vmxsim_effective_memory_type(const struct vmxsim_cpu *cpu,
+                                                   const struct linear_translation *linear,
+                                                   const struct ept_translation *ept);
 
 #endif

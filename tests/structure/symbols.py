@@ -4,7 +4,7 @@
 --exports PREFIX   every external symbol it defines starts with PREFIX: users share one namespace with it
 --needs NAME...    it needs no symbol from outside but these
 --never PREFIX     it neither defines nor needs a symbol that starts with PREFIX
---no-state         it holds no mutable global data
+--state NAME...    it holds no mutable global data but these objects (none: no such data at all)
 """
 
 import argparse
@@ -17,7 +17,8 @@ from common import finish
 LINKER = {"_GLOBAL_OFFSET_TABLE_"}
 # Constant tables of pointers (.data.rel.ro) are relocated once and read-only from then on: not mutable.
 MUTABLE = re.compile(r"^\.(data|bss|tdata|tbss|sdata|sbss)(?!\.rel\.ro)(\.|$)")
-SECTION = re.compile(r"^\s*\d+\s+(\S+)\s+([0-9a-f]+)\s", re.MULTILINE)
+# A row of the symbol table: value, flags, section, size, name.
+OBJECT = re.compile(r"^[0-9a-f]+ .{7} (\S+)\t([0-9a-f]+)\s+(?:\.hidden )?(\S+)$", re.MULTILINE)
 
 
 def run(*command):
@@ -36,11 +37,11 @@ def external_symbols(nm, path):
     return undefined - defined - common, defined | common, common
 
 
-def mutable_sections(objdump, path):
-    """(name, bytes) of each section with content that a program could write to."""
-    for name, size in SECTION.findall(run(objdump, "--section-headers", path)):
-        if MUTABLE.match(name) and int(size, 16):
-            yield name, int(size, 16)
+def mutable_objects(objdump, path):
+    """Names of the objects in sections that a program can write to."""
+    for section, size, name in OBJECT.findall(run(objdump, "--syms", path)):
+        if MUTABLE.match(section) and int(size, 16):
+            yield name
 
 
 def main():
@@ -51,7 +52,7 @@ def main():
     parser.add_argument("--exports")
     parser.add_argument("--needs", nargs="*")
     parser.add_argument("--never")
-    parser.add_argument("--no-state", action="store_true")
+    parser.add_argument("--state", nargs="*")
     parser.add_argument("--file", required=True)
     arguments = parser.parse_args()
 
@@ -65,10 +66,9 @@ def main():
     if arguments.never:
         offenders += [f"uses {name}" for name in sorted(undefined | defined)
                       if name.startswith(arguments.never)]
-    if arguments.no_state:
-        offenders += [f"common symbol {name} is mutable" for name in sorted(common)]
-        offenders += [f"section {name} holds {size} bytes of mutable data"
-                      for name, size in mutable_sections(arguments.objdump, arguments.file)]
+    if arguments.state is not None:
+        found = set(mutable_objects(arguments.objdump, arguments.file)) | common
+        offenders += [f"{name} is mutable global data" for name in sorted(found - set(arguments.state))]
     finish(offenders, f"{len(defined)} symbols defined, {len(undefined)} needed")
 
 
