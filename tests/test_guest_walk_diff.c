@@ -240,9 +240,14 @@ static struct result run_library(const struct trial *trial)
     info.set_accessed_dirty = true;
     switch (vmxc_guest_walk(&space, &info, access, trial->access.linear, &page, &fault)) {
     case VMXC_OK:
-        result = (struct result){TRANSLATED,      page.gpa,           true,
-                                 page.page_size,  page.user,          page.writable,
-                                 page.no_execute, page.protection_key};
+        result = (struct result){.ending = TRANSLATED,
+                                 .gpa = page.gpa,
+                                 .detailed = true,
+                                 .page_size = page.page_size,
+                                 .user = page.user,
+                                 .writable = page.writable,
+                                 .no_execute = page.no_execute,
+                                 .protection_key = page.protection_key};
         if (trial->mode == GUEST_NONE)
             result.page_size = 0; /* what the model calls it */
         break;
@@ -268,14 +273,14 @@ static struct result result_of_outcome(const struct vmxsim_outcome *outcome)
     const struct vmxsim_page_translation *const page = &outcome->page[0];
 
     if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
-        return (struct result){TRANSLATED,
-                               page->gpa,
-                               true,
-                               page->guest_page_size,
-                               page->user,
-                               page->writable,
-                               page->no_execute,
-                               page->protection_key};
+        return (struct result){.ending = TRANSLATED,
+                               .gpa = page->gpa,
+                               .detailed = true,
+                               .page_size = page->guest_page_size,
+                               .user = page->user,
+                               .writable = page->writable,
+                               .no_execute = page->no_execute,
+                               .protection_key = page->protection_key};
     if (outcome->kind == VMXSIM_OUTCOME_GUEST_EXCEPTION && outcome->vector == VMXC_VECTOR_PF)
         return (struct result){
             .ending = PAGE_FAULT, .error_code = outcome->error_code, .cr2 = outcome->cr2};
