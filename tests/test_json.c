@@ -50,6 +50,16 @@ START_TEST(a_malformed_document_is_refused_with_its_line)
 }
 END_TEST
 
+START_TEST(a_document_nested_without_end_is_refused)
+{
+    static char text[100000];
+    json_t *root = NULL;
+    memset(text, '[', sizeof text);
+    ck_assert_int_eq(vmxsim_json_parse(text, sizeof text, NULL, &root, NULL), VMXC_BAD_FORMAT);
+    ck_assert_ptr_null(root);
+}
+END_TEST
+
 START_TEST(only_length_bytes_are_read)
 {
     json_t *root = NULL;
@@ -365,6 +375,7 @@ static Suite *json_suite(void)
     TCase *documents = tcase_create("documents");
     tcase_add_loop_test(documents, a_malformed_document_is_refused_with_its_line, 0,
                         ROWS(bad_documents));
+    tcase_add_test(documents, a_document_nested_without_end_is_refused);
     tcase_add_test(documents, only_length_bytes_are_read);
     tcase_add_test(documents, without_memory_parsing_is_a_status);
     suite_add_tcase(suite, documents);
