@@ -23,9 +23,13 @@ static uint8_t *frame_bytes(const struct test_hal *hal, uint64_t index)
 
 static void poison(struct test_hal *hal, uint64_t index)
 {
+    const size_t size = hal->frame_count * VMXC_PAGE_SIZE;
+
     memset(frame_bytes(hal, index), TEST_HAL_POISON, VMXC_PAGE_SIZE);
-    if (hal->announced_copy != NULL)
-        memset(hal->announced_copy + index * VMXC_PAGE_SIZE, TEST_HAL_POISON, VMXC_PAGE_SIZE);
+    if (hal->announced_copy == NULL)
+        return;
+    memset(hal->announced_copy + index * VMXC_PAGE_SIZE, TEST_HAL_POISON, VMXC_PAGE_SIZE);
+    memset(hal->announced_copy + size + index * VMXC_PAGE_SIZE, 0, VMXC_PAGE_SIZE);
 }
 
 static void assert_poisoned(const struct test_hal *hal, uint64_t index)
@@ -219,20 +223,24 @@ void test_hal_watch_stores(struct test_hal *hal)
     hal->hal.mark_dirty = mark_dirty;
 }
 
+static void assert_page_announced(struct test_hal *hal, uint64_t page)
+{
+    uint8_t *const copy = hal->announced_copy + page * VMXC_PAGE_SIZE;
+    uint8_t *const map = copy + hal->frame_count * VMXC_PAGE_SIZE;
+    const uint8_t *const bytes = frame_bytes(hal, page);
+
+    for (size_t i = 0; i < VMXC_PAGE_SIZE; i++)
+        require(bytes[i] == copy[i] || map[i] != 0, "store to %#llx was not announced",
+                (unsigned long long)(TEST_HAL_BASE + page * VMXC_PAGE_SIZE + i));
+    memcpy(copy, bytes, VMXC_PAGE_SIZE);
+    memset(map, 0, VMXC_PAGE_SIZE);
+}
+
 void test_hal_assert_announced(struct test_hal *hal)
 {
-    const size_t size = hal->frame_count * VMXC_PAGE_SIZE;
-    uint8_t *const map = hal->announced_copy + size;
-
-    for (uint64_t page = 0; page < hal->frame_count; page++) {
-        if (!hal->in_use[page])
-            continue;
-        for (size_t i = page * VMXC_PAGE_SIZE; i < (page + 1) * VMXC_PAGE_SIZE; i++)
-            require(hal->arena[i] == hal->announced_copy[i] || map[i] != 0,
-                    "store to %#llx was not announced", (unsigned long long)(TEST_HAL_BASE + i));
-    }
-    memcpy(hal->announced_copy, hal->arena, size);
-    memset(map, 0, size);
+    for (uint64_t page = 0; page < hal->frame_count; page++)
+        if (hal->in_use[page])
+            assert_page_announced(hal, page);
 }
 
 void test_hal_clear_log(struct test_hal *hal)
@@ -308,4 +316,6 @@ uint64_t test_hal_read64(const struct test_hal *hal, uint64_t hpa)
 void test_hal_write64(struct test_hal *hal, uint64_t hpa, uint64_t value)
 {
     memcpy(quadword(hal, hpa), &value, sizeof(value));
+    if (hal->announced_copy != NULL)
+        memcpy(hal->announced_copy + (hpa - TEST_HAL_BASE), &value, sizeof(value));
 }

@@ -88,6 +88,7 @@ bool test_hal_equals(const struct test_hal *hal, const uint8_t *snapshot);
 
 /* The quadword at `hpa`, read from the arena itself; ends the test if no frame in use holds it. */
 uint64_t test_hal_read64(const struct test_hal *hal, uint64_t hpa);
+/* A store by the processor, which announces nothing. */
 void test_hal_write64(struct test_hal *hal, uint64_t hpa, uint64_t value);
 
 #endif
