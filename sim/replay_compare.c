@@ -170,6 +170,11 @@ static void add_differing_bits(struct vmxsim_text *text, const struct field *fie
     vmxsim_phrase_qualification_bits(text, bits);
 }
 
+static bool is_bit_pattern(enum phrase phrase)
+{
+    return phrase == PHRASE_HEX || phrase == PHRASE_QUALIFICATION || phrase == PHRASE_INTERRUPTION;
+}
+
 static void compare_field(const struct comparison *comparison, const struct field *field)
 {
     struct vmxsim_text *const text = comparison->differences;
@@ -185,7 +190,7 @@ static void compare_field(const struct comparison *comparison, const struct fiel
     vmxsim_text_add(text, ", observed ");
     if (field->exists) {
         add_phrase(text, field->phrase, field->value);
-        if (field->phrase == PHRASE_HEX || field->phrase == PHRASE_QUALIFICATION)
+        if (is_bit_pattern(field->phrase))
             add_differing_bits(text, field, bits);
     } else {
         vmxsim_text_add(text, "none");

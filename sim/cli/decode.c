@@ -99,7 +99,7 @@ static enum cli_status print_named(const struct request *request, const char *wh
                                    const char *name, bool entry_failure)
 {
     const char *const text = name != NULL ? name : "not in use";
-    const char *const suffix = entry_failure ? ", VM-entry failure" : "";
+    const char *const suffix = entry_failure ? "; bit 31: VM-entry failure" : "";
     const enum cli_status found = name != NULL ? CLI_OK : CLI_FINDING;
 
     if (!request->json) {
