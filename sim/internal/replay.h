@@ -17,7 +17,7 @@
 #define VMXSIM_INTERNAL_REPLAY_H
 
 #include "internal/json.h"
-#include "internal/text.h"
+#include "internal/writer.h"
 #include "vmxsim/replay.h"
 
 #include <stdio.h>
