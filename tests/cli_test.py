@@ -6,6 +6,7 @@ usage: cli_test.py COMMAND [--update]     (--update writes the golden texts inst
 """
 import json
 import os
+import pty
 import struct
 import subprocess
 import sys
@@ -97,6 +98,8 @@ USAGE_ERRORS = [
     (["decode", "eptp", "--level", "2", "0x0"], "--level"),
     (["decode", "eptp", "--profile", "no-such-profile", "0x0"], "no-such-profile"),
     (["decode", "ept-entry", "--profile", "no-such-profile", "0x0"], "no-such-profile"),
+    (["decode", "eptp", "-1"], "-1"),
+    (["profiles", "--frobnicate"], "--frobnicate"),
     (["profiles", "a", "b"], "one profile"),
     (["profiles", "no-such-profile"], "no-such-profile"),
     (["profiles", "vectors"], "vectors"),
@@ -129,6 +132,10 @@ USAGE_ERRORS = [
     (["walk", "--memory", ICELAKE, "--linear", "0", "--access-type", "execute"], "execute"),
     (["walk", "--memory", ICELAKE, "--linear", "0", "--profile", "none"], "none"),
     (["walk", "--memory", ICELAKE, "--linear", "0", "--eptp", "0x0"], "page-walk length"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0", "--eptp", "0x101f"], "bits 2:0"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0", "--eptp", "0x1026", "--profile", "icelake"],
+     "page-walk length"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr4", "0x8000020"], "CR4.LASS"),
     (["walk", *["--memory", "x"] * 65, "--gpa", "0", "--eptp", "0x1e"], "more than 64"),
 ]
 
@@ -218,6 +225,30 @@ class Complaints(unittest.TestCase):
             with self.subTest(arguments), open("/dev/full", "wb") as full:
                 self.complains(run(*arguments, stdout=full), "standard output")
 
+    def test_deviations_that_cannot_be_read_are_an_error(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "vectors.jsonl")
+            with open(os.path.join(TESTS, TIGERLAKE), "rb") as original, open(path, "wb") as copy:
+                copy.write(original.read())
+            self.complains(run("replay", path), "deviations.json beside the file has no entry")
+            os.mkdir(os.path.join(directory, "deviations.json"))
+            self.complains(run("replay", path), "deviations.json: Is a directory")
+
+    def test_ram_that_no_host_has_is_an_error(self):
+        with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:
+            header = json.loads(stream.readline())
+        header["ram"] = [["0x0", "0x10000000000000"]]
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "vectors.jsonl")
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(json.dumps(header))
+            self.complains(run("replay", path), "vectors.jsonl:1: ram: ")
+
+    def test_a_name_that_is_no_utf8_does_not_break_json(self):
+        result = run("replay", "--json", b"/nonexistent/\xff\xe9")
+        self.assertEqual(result.returncode, 2)
+        self.assertEqual(json.loads(text(result))["files"][0]["file"], "/nonexistent/??")
+
     def test_names_from_files_cannot_control_the_terminal(self):
         result = run("replay", "/nonexistent\x1b[2J\n/x")
         self.complains(result, "/nonexistent?[2J?/x")
@@ -268,6 +299,30 @@ class Differences(unittest.TestCase):
             self.assertEqual(result.returncode, 2)
             self.assertIn(b"doctored.jsonl:", result.stderr)
             self.assertIn(b"expect.exit_raison", result.stderr)
+
+
+class Progress(unittest.TestCase):
+    def test_a_terminal_sees_progress_on_large_files_and_none_is_left(self):
+        with open(os.path.join(TESTS, ICELAKE), encoding="utf-8") as stream:
+            lines = stream.read().splitlines()
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "large.jsonl")
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(lines[0] + "\n")
+                for i in range(1001):
+                    case = dict(json.loads(lines[1]), id=str(i))
+                    stream.write(json.dumps(case) + "\n")
+            ours, theirs = pty.openpty()
+            try:
+                result = subprocess.run([COMMAND, "replay", path], stdout=subprocess.PIPE,
+                                        stderr=theirs, timeout=120, check=False)
+                shown = os.read(ours, 4096).decode()
+            finally:
+                os.close(ours)
+                os.close(theirs)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("1001 of 1001 cases agree", text(result))
+        self.assertEqual(shown, "\rvmxsim: %s: 1000 cases\r\033[K" % path)
 
 
 def image(words, size=0x6000):
