@@ -99,6 +99,9 @@ static struct vmxsim_outcome walk(uint64_t gpa, uint64_t right)
 /* Events in the order in which they came: I invalidation, F frame given back. */
 static char events[64];
 
+/* An address that is about to lose its mapping, or VMXC_AREA_NO_HPA: at an invalidation it must be gone already. */
+static uint64_t going;
+
 static void note(char event)
 {
     const size_t length = strlen(events);
@@ -110,6 +113,8 @@ static void note_invalidation(void *context, uint64_t eptp)
 {
     (void)context;
     ck_assert_uint_eq(eptp, vmxc_addrspace_eptp(&space));
+    if (going != VMXC_AREA_NO_HPA)
+        ck_assert_uint_eq(walk(going, VMXC_EPT_READ).exit_reason, EXIT_EPT_VIOLATION);
     note('I');
 }
 
@@ -123,6 +128,7 @@ static void note_trace(void *context, const struct vmxc_trace_event *event)
 static void watch(void)
 {
     memset(events, 0, sizeof(events));
+    going = VMXC_AREA_NO_HPA;
     vmxsim_memory_on_invalidate(machine.memory, note_invalidation, NULL);
     vmxsim_memory_on_trace(machine.memory, note_trace, NULL);
 }
@@ -181,6 +187,26 @@ START_TEST(defect_02_a_map_that_fails_half_way_leaves_nothing)
 }
 END_TEST
 
+/* The same for what replaces a mapping, and for the tables that splitting takes: the old mapping stays as it was. */
+START_TEST(defect_02_a_replacement_or_split_that_fails_changes_nothing)
+{
+    ck_assert_int_eq(vmxc_addrspace_map_linear(&space, G1, 4 * G1, G1, RW), VMXC_OK);
+    const uint64_t frames = frames_in_use();
+    for (unsigned n = 1; n < 10; n++) { /* 3 tables, 4 pages, 2 tables for the split */
+        vmxsim_memory_fail_nth(machine.memory, n);
+        const enum vmxc_status replaced =
+            vmxc_addrspace_replace_alloc(&space, G1 + M2 + K4, 4 * K4, RWX, true);
+        vmxsim_memory_fail_nth(machine.memory, n > 2 ? 2 : n);
+        const enum vmxc_status unmapped = vmxc_addrspace_unmap(&space, G1 + M2 + K4, K4);
+        vmxsim_memory_fail_nth(machine.memory, 0);
+        ck_assert_int_eq(replaced, VMXC_NO_MEMORY);
+        ck_assert_int_eq(unmapped, VMXC_NO_MEMORY);
+        ck_assert_uint_eq(frames_in_use(), frames);
+        ck_assert_uint_eq(page_size_of(G1), G1);
+    }
+}
+END_TEST
+
 START_TEST(defect_03_unmapping_part_of_a_large_page_keeps_the_rest)
 {
     ck_assert_int_eq(vmxc_addrspace_map_linear(&space, G1, 4 * G1, G1, RWX), VMXC_OK);
@@ -201,6 +227,41 @@ START_TEST(defect_03_unmapping_part_of_a_large_page_keeps_the_rest)
     ck_assert_int_eq(vmxc_ept_merge(vmxc_addrspace_ept(&space), G1, G1), VMXC_OK);
     ck_assert_uint_eq(page_size_of(G1 + 5 * M2), G1);
     ck_assert_uint_eq(hpa_of(G1 + 5 * M2 + 3 * K4), 4 * G1 + 5 * M2 + 3 * K4);
+}
+END_TEST
+
+/* What a processor finds between any two stores: called before each of them. */
+static const uint64_t kept_gpas[] = {G1, G1 + 5 * M2 + 2 * K4, G1 + 5 * M2 + 4 * K4, 2 * G1 - K4};
+
+static void expect_kept(void)
+{
+    for (size_t i = 0; i < sizeof(kept_gpas) / sizeof(kept_gpas[0]); i++) {
+        const struct vmxsim_outcome outcome = walk(kept_gpas[i], VMXC_EPT_READ);
+        ck_assert_msg(outcome.kind == VMXSIM_OUTCOME_COMPLETE &&
+                          outcome.page[0].hpa == kept_gpas[i] + 3 * G1,
+                      "%#" PRIx64 ": %s", kept_gpas[i], machine_outcome_text(&outcome));
+    }
+}
+
+static void look_before_store(void *context, vmxc_hpa_t hpa, uint64_t length)
+{
+    expect_kept();
+    hal->mark_dirty(context, hpa, length);
+}
+
+START_TEST(defect_03_the_rest_stays_mapped_throughout)
+{
+    struct vmxc_hal watched = *hal;
+    watched.mark_dirty = look_before_store;
+    ck_assert_int_eq(vmxc_addrspace_map_linear(&space, G1, 4 * G1, G1, RWX), VMXC_OK);
+    space.ept.hal = &watched;
+    ck_assert_int_eq(vmxc_addrspace_unmap(&space, G1 + 5 * M2 + 3 * K4, K4), VMXC_OK);
+    expect_kept();
+    ck_assert_int_eq(
+        vmxc_ept_map(&space.ept, G1 + 5 * M2 + 3 * K4, 4 * G1 + 5 * M2 + 3 * K4, K4, RWX), VMXC_OK);
+    ck_assert_int_eq(vmxc_ept_merge(&space.ept, G1, G1), VMXC_OK);
+    expect_kept();
+    space.ept.hal = hal;
 }
 END_TEST
 
@@ -258,6 +319,15 @@ START_TEST(defect_06_reads_cross_pages_where_the_guest_does)
     ck_assert_int_eq(vmxc_guest_mem_read(&space, 0x8ff8, buffer, 16), VMXC_OK);
     for (unsigned i = 0; i < 16; i++)
         ck_assert_uint_eq(buffer[i], i + 1);
+    /* Allocated pages are as far apart as their frames: the second is supplied first here. */
+    ck_assert_int_eq(vmxc_addrspace_map_alloc(&space, 0x10000, 2 * K4, RW, false), VMXC_OK);
+    ck_assert_int_eq(vmxc_guest_mem_write(&space, 0x11000, buffer + 8, 8), VMXC_OK);
+    ck_assert_int_eq(vmxc_guest_mem_write(&space, 0x10ff8, buffer, 8), VMXC_OK);
+    ck_assert_uint_ne(hpa_of(0x11000), hpa_of(0x10000) + K4);
+    memset(buffer, 0, sizeof(buffer));
+    ck_assert_int_eq(vmxc_guest_mem_read(&space, 0x10ff8, buffer, 16), VMXC_OK);
+    for (unsigned i = 0; i < 16; i++)
+        ck_assert_uint_eq(buffer[i], i + 1);
 }
 END_TEST
 
@@ -300,6 +370,10 @@ START_TEST(defect_08_a_host_address_above_the_guest_address_does_not_wrap)
     ck_assert_uint_eq(walk(0x1abc, VMXC_EPT_READ).page[0].hpa, UINT64_C(0x3ffffff00abc));
     ck_assert_uint_eq(hpa_of(UINT64_C(0x3ffffff00abc)), 0x1abc);
     ck_assert_uint_eq(walk(UINT64_C(0x3ffffff00abc), VMXC_EPT_READ).page[0].hpa, 0x1abc);
+    struct vmxc_guest_segment segment;
+    size_t count;
+    ck_assert_int_eq(vmxc_addrspace_buffer(&space, 0x1abc, 4, RW, &segment, 1, &count), VMXC_OK);
+    ck_assert_uint_eq(segment.hpa, UINT64_C(0x3ffffff00abc));
 }
 END_TEST
 
@@ -331,6 +405,11 @@ START_TEST(defect_09_address_plus_size_overflow_is_refused)
         ck_assert_int_eq(vmxc_ept_unmap(&space.ept, gpa, size, NULL, NULL), VMXC_INVALID_INPUT);
         ck_assert(!vmxc_addrspace_contains(&space, gpa, size));
     }
+    struct vmxc_addrspace wrapping;
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(
+            vmxc_addrspace_init(&wrapping, hal, &config, ranges[i].gpa, ranges[i].size),
+            VMXC_INVALID_INPUT);
     /* The host range may not wrap either. */
     ck_assert_int_eq(vmxc_addrspace_map_linear(&space, 0, UINT64_C(0xfffffffffffff000), 2 * K4, RW),
                      VMXC_INVALID_INPUT);
@@ -355,6 +434,8 @@ START_TEST(defect_10_addresses_beyond_the_widths_are_refused_not_cut)
         ck_assert_int_ne(vmxc_addrspace_handle_page_fault(&space, gpa, VMXC_MAP_READ),
                          VMXC_FAULT_ALREADY_BACKED);
     }
+    struct vmxc_addrspace wider;
+    ck_assert_int_eq(vmxc_addrspace_init(&wider, hal, &config, 0, span + K4), VMXC_INVALID_INPUT);
     /* Host side: nothing at or above 2^MAXPHYADDR, not even the last page of a range. */
     ck_assert_int_eq(vmxc_addrspace_map_linear(&space, K4, span, K4, RW), VMXC_INVALID_INPUT);
     ck_assert_int_eq(vmxc_addrspace_map_linear(&space, K4, span - K4, 2 * K4, RW),
@@ -383,6 +464,13 @@ START_TEST(defect_11_rights_that_would_be_misconfigurations_are_refused)
     ck_assert_int_eq(vmxc_addrspace_map_alloc(&space, M2, K4, VMXC_MAP_WRITE, false),
                      VMXC_INVALID_INPUT);
     ck_assert_int_eq(walk(0, VMXC_EPT_WRITE).kind, VMXSIM_OUTCOME_COMPLETE);
+    /* User-mode execute without read is execute-only as well. */
+    struct vmxc_ept_config mode_based = config;
+    struct vmxc_ept ept;
+    mode_based.mode_based_execute = true;
+    ck_assert_int_eq(vmxc_ept_init(&ept, hal, &mode_based), VMXC_OK);
+    ck_assert_int_eq(vmxc_ept_map(&ept, 0, G1, K4, VMXC_MAP_USER), VMXC_UNSUPPORTED);
+    vmxc_ept_fini(&ept, NULL, NULL);
 }
 END_TEST
 
@@ -408,6 +496,11 @@ START_TEST(defect_12_every_memory_type_reaches_the_entry)
             ck_assert_uint_eq((leaf >> 3) & 7, types[i]);
             ck_assert_uint_ne(leaf & VMXC_EPT_IGNORE_PAT, 0);
             ck_assert_uint_eq(outcome.page[0].ept_page_size, sizes[size]);
+            /* Splitting keeps the type of what is left. */
+            ck_assert_int_eq(vmxc_addrspace_unmap(&space, G1 + sizes[size] - K4, K4), VMXC_OK);
+            if (size == 0)
+                continue;
+            ck_assert_int_eq(walk(G1, VMXC_EPT_READ).page[0].memory_type, types[i]);
             ck_assert_int_eq(vmxc_addrspace_unmap(&space, G1, sizes[size]), VMXC_OK);
         }
     }
@@ -422,6 +515,13 @@ START_TEST(defect_13_a_mapping_without_access_can_be_unmapped)
     ck_assert_uint_eq(translation.hpa, 2 * M2 + 5);
     ck_assert_uint_eq(walk(M2, VMXC_EPT_READ).exit_reason, EXIT_EPT_VIOLATION);
     ck_assert_int_eq(vmxc_addrspace_map_linear(&space, M2, 4 * M2, K4, RW), VMXC_ALREADY_EXISTS);
+    ck_assert_int_eq(vmxc_ept_map(&space.ept, M2, 4 * M2, K4, RW), VMXC_ALREADY_EXISTS);
+    /* It counts as a mapping when its neighbour in the same table goes. */
+    ck_assert_int_eq(vmxc_addrspace_map_linear(&space, 0, G1, K4, VMXC_MAP_NONE), VMXC_OK);
+    ck_assert_int_eq(vmxc_addrspace_map_linear(&space, K4, G1, K4, RW), VMXC_OK);
+    ck_assert_int_eq(vmxc_addrspace_unmap(&space, K4, K4), VMXC_OK);
+    ck_assert_uint_eq(hpa_of(5), G1 + 5);
+    ck_assert_int_eq(vmxc_addrspace_unmap(&space, 0, K4), VMXC_OK);
     ck_assert_int_eq(vmxc_addrspace_unmap(&space, M2, M2), VMXC_OK);
     expect_unmapped(M2);
     /* Frames of an alloc area come back too, and rights can be given back. */
@@ -487,15 +587,24 @@ START_TEST(defect_16_invalidation_comes_once_and_before_memory_is_given_back)
                                VMXC_MAP_READ | VMXC_MAP_UNCACHED | VMXC_MAP_IGNORE_PAT),
         VMXC_OK);
     expect_one_invalidation_first("ignore PAT");
+    going = K4;
     ck_assert_int_eq(vmxc_addrspace_unmap(&space, 0, 2 * K4), VMXC_OK);
     ck_assert_uint_ge(strlen(events), 3);
     expect_one_invalidation_first("unmap with frames");
+    going = VMXC_AREA_NO_HPA;
+    ck_assert_int_eq(vmxc_addrspace_protect(&space, G1 + 4 * M2, K4, RWX), VMXC_OK);
+    expect_one_invalidation_first("page size alone");
     ck_assert_int_eq(vmxc_addrspace_unmap(&space, G1 + M2, K4), VMXC_OK);
     expect_one_invalidation_first("split of a large page");
+    going = G1 + 8 * M2;
     ck_assert_int_eq(vmxc_addrspace_replace_linear(&space, G1 + 8 * M2, 6 * G1, K4, RWX), VMXC_OK);
     expect_one_invalidation_first("another host address");
     ck_assert_int_eq(vmxc_addrspace_clear(&space), VMXC_OK);
     expect_one_invalidation_first("clear");
+    going = VMXC_AREA_NO_HPA;
+    ck_assert_int_eq(vmxc_addrspace_map_linear(&space, 0, G1, K4, RWX), VMXC_OK);
+    vmxc_addrspace_fini(&space);
+    expect_one_invalidation_first("end of the space");
 }
 END_TEST
 
@@ -536,6 +645,9 @@ START_TEST(defect_16_nothing_is_invalidated_without_need)
     expect_no_events("not present to present");
     ck_assert_int_eq(vmxc_addrspace_protect(&space, 0, 3 * M2, RWX), VMXC_OK);
     expect_no_events("growing rights");
+    ck_assert_int_eq(vmxc_addrspace_map_alloc(&space, G1 + M2, K4, RW, false), VMXC_OK);
+    ck_assert_int_eq(vmxc_addrspace_unmap(&space, G1 + M2, K4), VMXC_OK);
+    expect_no_events("unmapping what was never present");
     ck_assert_uint_eq(invalidations(), 0);
 }
 END_TEST
@@ -556,6 +668,9 @@ START_TEST(defect_17_the_io_bitmap_reaches_every_port)
         ck_assert(vmxc_io_bitmap_exits(&bitmap, (uint16_t)port, 1));
         ck_assert(port == 0 || !vmxc_io_bitmap_exits(&bitmap, (uint16_t)(port - 1), 1));
     }
+    ck_assert_int_eq(vmxc_io_bitmap_passthrough_all(&bitmap), VMXC_OK);
+    ck_assert_int_eq(vmxc_io_bitmap_set(&bitmap, 0x7fff, 2, VMXC_INTERCEPT), VMXC_OK);
+    ck_assert(vmxc_io_bitmap_exits(&bitmap, 0x7fff, 1) && vmxc_io_bitmap_exits(&bitmap, 0x8000, 1));
     ck_assert_int_eq(vmxc_io_bitmap_passthrough_all(&bitmap), VMXC_OK);
     /* Accesses across a byte (7/8), across the two frames (7FFFH/8000H), and around FFFFH. */
     ck_assert_int_eq(vmxc_io_bitmap_set(&bitmap, 8, 1, VMXC_INTERCEPT), VMXC_OK);
@@ -646,7 +761,9 @@ static Suite *suite(void)
     const TTest *const tests[] = {
         defect_01_second_fault_keeps_the_frame,
         defect_02_a_map_that_fails_half_way_leaves_nothing,
+        defect_02_a_replacement_or_split_that_fails_changes_nothing,
         defect_03_unmapping_part_of_a_large_page_keeps_the_rest,
+        defect_03_the_rest_stays_mapped_throughout,
         defect_04_empty_tables_are_freed,
         defect_05_the_length_of_a_translation_is_what_is_left,
         defect_06_reads_stop_at_the_end_of_an_area,
