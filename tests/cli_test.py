@@ -113,6 +113,14 @@ USAGE_ERRORS = [
     (["walk", "--vector", "vectors/entry-skylake.jsonl", "--case", "entry-0001-intr-rsvd"],
      "entry"),
     (["walk", "--vector", ICELAKE, "--case", "x", "--memory", "y"], "either"),
+    (["walk", "--vector", ICELAKE, "--case", "access-0001-complete", "--eptp", "3"], "--eptp"),
+    (["walk", "--vector", ICELAKE, "--case", "access-0001-complete", "--user"], "--user"),
+    (["walk", "--vector", ICELAKE, "--case", "access-0001-complete", "--access", "read"], "--access"),
+    (["walk", "--vector", ICELAKE, "--case", "access-0001-complete", "--profile", "skylake"],
+     "--profile"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0", "--eptp", "0x1e", "--cr3", "0"], "--cr3"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0", "--eptp", "0x1e", "--user"], "--user"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--case", "x"], "--case"),
     (["walk", "--memory", "/nonexistent", "--gpa", "0", "--eptp", "0x1e"], "/nonexistent"),
     (["walk", "--memory", "vectors", "--gpa", "0", "--eptp", "0x1e"], "regular file"),
     (["walk", "--memory", "/dev/zero", "--gpa", "0", "--eptp", "0x1e"], "regular file"),
@@ -225,13 +233,19 @@ class Complaints(unittest.TestCase):
             with self.subTest(arguments), open("/dev/full", "wb") as full:
                 self.complains(run(*arguments, stdout=full), "standard output")
 
-    def test_deviations_that_cannot_be_read_are_an_error(self):
+    def test_deviations_are_checked_where_they_are_listed(self):
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "vectors.jsonl")
             with open(os.path.join(TESTS, TIGERLAKE), "rb") as original, open(path, "wb") as copy:
                 copy.write(original.read())
+            # A copy without the list is still compared.
+            self.assertEqual(run("replay", path).returncode, 0)
+            listed = os.path.join(directory, "deviations.json")
+            with open(listed, "w", encoding="utf-8") as stream:
+                stream.write("{}")
             self.complains(run("replay", path), "deviations.json beside the file has no entry")
-            os.mkdir(os.path.join(directory, "deviations.json"))
+            os.remove(listed)
+            os.mkdir(listed)
             self.complains(run("replay", path), "deviations.json: Is a directory")
 
     def test_ram_that_no_host_has_is_an_error(self):
@@ -243,6 +257,13 @@ class Complaints(unittest.TestCase):
             with open(path, "w", encoding="utf-8") as stream:
                 stream.write(json.dumps(header))
             self.complains(run("replay", path), "vectors.jsonl:1: ram: ")
+
+    def test_an_image_of_terabytes_is_an_error(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "sparse.img")
+            with open(path, "wb") as stream:
+                stream.truncate(3 << 40)
+            self.complains(run("walk", "--memory", path, "--linear", "0"), "sparse.img: ")
 
     def test_a_name_that_is_no_utf8_does_not_break_json(self):
         result = run("replay", "--json", b"/nonexistent/\xff\xe9")

@@ -55,22 +55,23 @@ enum {
     OPTION_FIRST_VALUE, /* from here on: options that take a number */
 };
 
-/* Options that take a number: which, at most what, and where it goes. */
+/* Options that take a number: which, at most what, where it goes, and whether EPT alone has no use for it. */
 static const struct {
     const char *name;
     uint64_t max;
     size_t offset;
+    bool linear_only;
 } value_options[] = {
-    {"eptp", UINT64_MAX, offsetof(struct walk_request, eptp)},
-    {"gpa", (UINT64_C(1) << 52) - 1, offsetof(struct walk_request, gpa)},
-    {"linear", UINT64_MAX, offsetof(struct walk_request, linear)},
-    {"cr0", UINT64_MAX, offsetof(struct walk_request, cr0)},
-    {"cr3", UINT64_MAX, offsetof(struct walk_request, cr3)},
-    {"cr4", UINT64_MAX, offsetof(struct walk_request, cr4)},
-    {"efer", UINT64_MAX, offsetof(struct walk_request, efer)},
-    {"pkru", UINT32_MAX, offsetof(struct walk_request, pkru)},
-    {"size", VMXSIM_ACCESS_MAX_SIZE, offsetof(struct walk_request, size)},
-    {"value", UINT64_MAX, offsetof(struct walk_request, value)},
+    {"eptp", UINT64_MAX, offsetof(struct walk_request, eptp), false},
+    {"gpa", (UINT64_C(1) << 52) - 1, offsetof(struct walk_request, gpa), false},
+    {"linear", UINT64_MAX, offsetof(struct walk_request, linear), false},
+    {"cr0", UINT64_MAX, offsetof(struct walk_request, cr0), true},
+    {"cr3", UINT64_MAX, offsetof(struct walk_request, cr3), true},
+    {"cr4", UINT64_MAX, offsetof(struct walk_request, cr4), true},
+    {"efer", UINT64_MAX, offsetof(struct walk_request, efer), true},
+    {"pkru", UINT32_MAX, offsetof(struct walk_request, pkru), true},
+    {"size", VMXSIM_ACCESS_MAX_SIZE, offsetof(struct walk_request, size), true},
+    {"value", UINT64_MAX, offsetof(struct walk_request, value), true},
 };
 #define VALUE_OPTION_COUNT (sizeof value_options / sizeof value_options[0])
 
@@ -143,6 +144,7 @@ static bool set_type(struct walk_request *request, const char *name)
     for (unsigned type = VMXSIM_ACCESS_FETCH; type <= VMXSIM_ACCESS_RMW; type++) {
         if (strcmp(vmxsim_access_type_name((enum vmxsim_access_type)type), name) == 0) {
             request->type = (enum vmxsim_access_type)type;
+            request->type_given = true;
             return true;
         }
     }
@@ -214,6 +216,34 @@ static enum cli_status set_option(struct walk_request *request, int option, char
     }
 }
 
+/* An option was given that the kind of walk cannot honour: `all` of those that describe an access, or those that need
+ * a linear address. NULL: none. */
+static const char *find_stray_option(const struct walk_request *request, bool all)
+{
+    for (size_t i = 0; i < VALUE_OPTION_COUNT; i++) {
+        const struct walk_value *const value =
+            (const struct walk_value *)(const void *)((const char *)request +
+                                                      value_options[i].offset);
+        if (value->given && (all || value_options[i].linear_only))
+            return value_options[i].name;
+    }
+    if (request->user)
+        return "user";
+    if (all && request->type_given)
+        return "access-type";
+    return all && request->profile != NULL ? "profile" : NULL;
+}
+
+static enum cli_status check_vector_request(const struct walk_request *request)
+{
+    const char *const stray = find_stray_option(request, true);
+    if (request->case_id == NULL)
+        return cli_usage("walk", "--vector needs --case");
+    if (stray != NULL)
+        return cli_usage("walk", "--%s belongs to --memory: a case says it all itself", stray);
+    return CLI_OK;
+}
+
 static enum cli_status check_memory_request(const struct walk_request *request)
 {
     if (request->access_index.given)
@@ -222,6 +252,10 @@ static enum cli_status check_memory_request(const struct walk_request *request)
         return cli_usage("walk", "--memory needs either --gpa or --linear");
     if (request->gpa.given && !request->eptp.given)
         return cli_usage("walk", "--gpa needs --eptp");
+    if (request->case_id != NULL)
+        return cli_usage("walk", "--case belongs to --vector");
+    if (request->gpa.given && find_stray_option(request, false) != NULL)
+        return cli_usage("walk", "--%s belongs to --linear", find_stray_option(request, false));
     if (request->size.given && request->size.value == 0)
         return cli_usage("walk", "--size: an access has at least one byte");
     return CLI_OK;
@@ -231,18 +265,19 @@ static enum cli_status walk(const struct walk_request *request)
 {
     if (request->vector != NULL && request->image_count > 0)
         return cli_usage("walk", "either --vector or --memory");
-    if (request->vector != NULL)
-        return request->case_id != NULL ? walk_vector(request)
-                                        : cli_usage("walk", "--vector needs --case");
-    if (request->image_count == 0)
+    if (request->vector == NULL && request->image_count == 0)
         return cli_usage("walk", "needs --vector or --memory");
-    const enum cli_status status = check_memory_request(request);
-    return status == CLI_OK ? walk_memory(request) : status;
+    const bool vector = request->vector != NULL;
+    const enum cli_status status =
+        vector ? check_vector_request(request) : check_memory_request(request);
+    if (status != CLI_OK)
+        return status;
+    return vector ? walk_vector(request) : walk_memory(request);
 }
 
 enum cli_status cli_walk(int argc, char **argv)
 {
-    struct walk_request request = {.profile = "everything", .type = VMXSIM_ACCESS_READ};
+    struct walk_request request = {.type = VMXSIM_ACCESS_READ};
     int option;
 
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {

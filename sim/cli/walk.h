@@ -12,6 +12,9 @@
 
 #define WALK_MAX_IMAGES 64u
 
+/* Bytes of one image file: it is read from end to end, so that a sparse file of terabytes would take for ever. */
+#define WALK_MAX_IMAGE_SIZE (UINT64_C(16) << 30)
+
 /* A register that may be given. */
 struct walk_value {
     bool given;
@@ -28,9 +31,10 @@ struct walk_request {
     /* Memory images, FILE[@HPA]. */
     const char *images[WALK_MAX_IMAGES];
     size_t image_count;
-    const char *profile;
+    const char *profile; /* NULL: "everything" */
     struct walk_value eptp, gpa, linear, cr0, cr3, cr4, efer, pkru, size, value;
     enum vmxsim_access_type type;
+    bool type_given;
     bool user;
 };
 

@@ -66,6 +66,9 @@ static enum cli_status open_image(struct image *image, const char *argument)
     if (about.st_size == 0)
         return cli_complain("%s: empty file", image->path);
     image->length = (uint64_t)about.st_size;
+    if (image->length > WALK_MAX_IMAGE_SIZE)
+        return cli_complain("%s: %" PRIu64 " bytes, more than the %" PRIu64 " that are read",
+                            image->path, image->length, WALK_MAX_IMAGE_SIZE);
     if (image->length > ADDRESS_MAX - image->hpa)
         return cli_complain("%s: ends above the highest physical address", image->path);
     return CLI_OK;
@@ -116,12 +119,14 @@ static enum cli_status create_memory(struct machine *machine)
 
 static enum cli_status build_machine(struct machine *machine, const struct walk_request *request)
 {
+    const char *const profile = request->profile != NULL ? request->profile : "everything";
+
     for (size_t i = 0; i < request->image_count; i++) {
         machine->image_count = i + 1;
         if (open_image(&machine->images[i], request->images[i]) != CLI_OK)
             return CLI_ERROR;
     }
-    if (!cli_profile_open(request->profile, &machine->profile) || create_memory(machine) != CLI_OK)
+    if (!cli_profile_open(profile, &machine->profile) || create_memory(machine) != CLI_OK)
         return CLI_ERROR;
     if (vmxsim_cpu_create(machine->memory, machine->profile.profile, &machine->cpu) != VMXC_OK)
         return cli_complain("no memory left");
