@@ -50,6 +50,7 @@ enum vmxsim_walk_rule {
 struct vmxsim_walk_rule_info {
     const char *id, *section, *sentence; /* static */
 };
+/* Never NULL; empty strings for VMXSIM_RULE_NONE and unknown numbers. */
 const struct vmxsim_walk_rule_info *vmxsim_walk_rule_info(enum vmxsim_walk_rule rule);
 
 /* How one page of an access was translated. */
@@ -136,7 +137,10 @@ struct vmxsim_trail {
     struct vmxsim_trail_entry entry[VMXSIM_TRAIL_CAPACITY];
 };
 
-/* A processor of the machine with this memory and profile, both of which must outlive it. */
+/*
+ * A processor of the machine with this memory and profile, both of which must outlive it. The caller ends it with
+ * vmxsim_cpu_destroy (NULL is fine). Errors: VMXC_INVALID_INPUT (no memory or no profile), VMXC_NO_MEMORY.
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
                                                    const struct vmxsim_profile *profile,
                                                    struct vmxsim_cpu **cpu);
@@ -153,8 +157,12 @@ void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_
 
 /*
  * Puts the processor into VMX non-root operation with the state that a successful VM entry from this VMCS gives,
- * nothing cached. No VM-entry check is made. Controls that the model does not implement in guest accesses are
- * refused, not ignored. Errors: VMXC_UNSUPPORTED; `error` names the control.
+ * nothing cached. No VM-entry check is made: what accesses come to in a state that no VM entry gives means
+ * nothing. Controls that the model does not implement in guest accesses are refused, not ignored.
+ * MSRs that neither the VMCS nor the VMX-root state gives come from the profile.
+ * Errors: VMXC_UNSUPPORTED (`error` names the control), VMXC_INVALID_INPUT (page-walk length of the EPTP); the
+ * processor is then as it was.
+ * Source: Intel SDM volume 3, "Loading Guest State".
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu,
                                                        const struct vmxsim_vmcs *vmcs,
@@ -167,8 +175,8 @@ void vmxsim_cpu_set_pkru(struct vmxsim_cpu *cpu, uint32_t pkru);
 uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu);
 
 /*
- * The guest accesses memory through guest paging and EPT. `trail` may be NULL.
- * Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type).
+ * The guest accesses memory through guest paging and EPT. `trail` may be NULL. A fetch of a non-canonical address is
+ * reported like a data access to one. Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
                                                      const struct vmxsim_access *access,
@@ -178,8 +186,9 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
 /*
  * An access to a guest-physical address that is not the translation of a linear address, by EPT alone (as PAE
  * PDPTE loads are); nothing is read or stored at the address itself. Outcomes as above, with bit 7 of an exit
- * qualification clear. `rights` holds VMXC_EPT_READ, _WRITE, _EXECUTE or, with mode-based execute control,
- * _USER_EXECUTE. Errors: VMXC_BAD_STATE (also: EPT is off), VMXC_INVALID_INPUT.
+ * qualification clear; the memory type is that of the EPT leaf. `rights` holds VMXC_EPT_READ, _WRITE, _EXECUTE or,
+ * with mode-based execute control, _USER_EXECUTE. Errors: VMXC_BAD_STATE (also: EPT is off), VMXC_INVALID_INPUT (no
+ * right, an unknown one, both execute rights, an address of more than 52 bits).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_physical_access(struct vmxsim_cpu *cpu, uint64_t gpa,
                                                               uint64_t rights,
