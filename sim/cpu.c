@@ -13,6 +13,9 @@
 #define CR0_KEPT \
     (VMXC_BIT(4) | VMXC_BITS(15, 6) | VMXC_BIT(17) | VMXC_BITS(28, 19) | VMXC_CR0_NW | VMXC_CR0_CD)
 
+/* Source: SDM, "Processor State Following Power-up, Reset, or INIT" (IA32_PAT). */
+#define PAT_AT_RESET UINT64_C(0x0007040600070406)
+
 #define ACCESS_RIGHTS_DPL VMXC_BITS(6, 5)
 #define ACCESS_RIGHTS_L   VMXC_BIT(13)
 
@@ -113,12 +116,13 @@ static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
 
 /* ---- Guest registers ---- */
 
-static uint64_t profile_msr(const struct vmxsim_cpu *cpu, uint32_t index)
+/* What the processor has in an MSR; one that the profile does not list is as it was at reset. */
+static uint64_t profile_msr(const struct vmxsim_cpu *cpu, uint32_t index, uint64_t at_reset)
 {
     uint64_t value = 0;
 
     if (vmxsim_profile_msr(cpu->profile, index, &value) != VMXC_OK)
-        return 0;
+        return at_reset;
     return value;
 }
 
@@ -158,9 +162,9 @@ static void load_registers(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmc
         .efer = guest_efer(cpu, vmcs),
         .rflags = VMXSIM_VMCS(vmcs, GUEST_RFLAGS),
         .pat = (entry & VMXC_ENTRY_LOAD_PAT) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PAT)
-                                             : profile_msr(cpu, VMXC_MSR_PAT),
+                                             : profile_msr(cpu, VMXC_MSR_PAT, PAT_AT_RESET),
         .pkrs = (uint32_t)((entry & VMXC_ENTRY_LOAD_PKRS) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS)
-                                                          : profile_msr(cpu, VMXC_MSR_PKRS)),
+                                                          : profile_msr(cpu, VMXC_MSR_PKRS, 0)),
         .pkru = guest->pkru,
         .cpl =
             (uint8_t)VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS), ACCESS_RIGHTS_DPL),

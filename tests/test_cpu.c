@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A processor: what it refuses, and which guest state a VMCS gives it. */
 #include <check.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,6 +268,34 @@ START_TEST(pat_comes_from_the_field_or_from_the_processor)
 }
 END_TEST
 
+/* A profile need not list IA32_PAT: entry 0 is then write-back, as at reset, and not what a PAT of 0 would say. */
+START_TEST(a_pat_that_the_profile_does_not_list_is_that_of_reset)
+{
+    char *text = vmxsim_profile_to_json(machine.profile);
+    json_t *const cpu = json_loads(text, 0, NULL);
+    free(text);
+    ck_assert_int_eq(json_object_del(json_object_get(cpu, "msr"), "0x277"), 0);
+    text = json_dumps(cpu, JSON_COMPACT);
+    json_decref(cpu);
+    vmxsim_profile_destroy(machine.profile);
+    ck_assert_int_eq(vmxsim_profile_from_json(text, strlen(text), NULL, &machine.profile, NULL),
+                     VMXC_OK);
+    free(text);
+    vmxsim_cpu_destroy(machine.cpu);
+    ck_assert_int_eq(vmxsim_cpu_create(machine.memory, machine.profile, &machine.cpu), VMXC_OK);
+
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    machine_write(&machine, pml4, pdpt | 7);
+    machine_write(&machine, pdpt, 0x87);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) &= ~ENTRY_LOAD_PAT;
+    machine_load(&machine);
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1);
+    ck_assert_int_eq(outcome.page[0].memory_type, VMXC_MEMORY_TYPE_WB);
+}
+END_TEST
+
 /* Without "load PKRS" the guest runs with the processor's IA32_PKRS, which is 0. Key 1 of the page is access-disabled. */
 START_TEST(pkrs_comes_from_the_field_or_from_the_processor)
 {
@@ -425,6 +454,7 @@ static Suite *cpu_suite(void)
     tcase_add_loop_test(state, without_load_efer_nxe_is_the_hosts, 0, 2);
     tcase_add_loop_test(state, cr0_cd_is_the_hosts, 0, 2);
     tcase_add_loop_test(state, pat_comes_from_the_field_or_from_the_processor, 0, 2);
+    tcase_add_test(state, a_pat_that_the_profile_does_not_list_is_that_of_reset);
     tcase_add_loop_test(state, pkrs_comes_from_the_field_or_from_the_processor, 0, 2);
     tcase_add_test(state, bits_63_32_of_cr3_are_ignored_by_32_bit_paging);
     tcase_add_test(state, pae_pdptes_are_registers);

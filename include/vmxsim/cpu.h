@@ -159,7 +159,8 @@ void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_
  * Puts the processor into VMX non-root operation with the state that a successful VM entry from this VMCS gives,
  * nothing cached. No VM-entry check is made: what accesses come to in a state that no VM entry gives means
  * nothing. Controls that the model does not implement in guest accesses are refused, not ignored.
- * MSRs that neither the VMCS nor the VMX-root state gives come from the profile.
+ * MSRs that neither the VMCS nor the VMX-root state gives come from the profile, or have their reset values
+ * where it does not list them.
  * Errors: VMXC_UNSUPPORTED (`error` names the control), VMXC_INVALID_INPUT (page-walk length of the EPTP); the
  * processor is then as it was.
  * Source: Intel SDM volume 3, "Loading Guest State".
