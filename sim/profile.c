@@ -2,6 +2,7 @@
 #include "internal/profile.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,6 +227,16 @@ const struct vmxsim_profile *vmxsim_profile_builtin(const char *name)
     return profile;
 }
 
+/* What could not be opened may have been meant as a name. */
+static void mention_names(struct vmxsim_error *error)
+{
+    if (error == NULL)
+        return;
+    const size_t length = strlen(error->text);
+    (void)snprintf(error->text + length, sizeof error->text - length,
+                   " (and no built-in profile has this name)");
+}
+
 enum vmxc_status vmxsim_profile_open(const char *name_or_path,
                                      const struct vmxsim_profile **profile, bool *owned,
                                      struct vmxsim_error *error)
@@ -237,7 +248,11 @@ enum vmxc_status vmxsim_profile_open(const char *name_or_path,
         return VMXC_OK;
     }
     struct vmxsim_profile *loaded;
-    VMXC_TRY(vmxsim_profile_from_file(name_or_path, &loaded, error));
+    const enum vmxc_status status = vmxsim_profile_from_file(name_or_path, &loaded, error);
+    if (status == VMXC_IO_ERROR)
+        mention_names(error);
+    if (status != VMXC_OK)
+        return status;
     *profile = loaded;
     *owned = true;
     return VMXC_OK;

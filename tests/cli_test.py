@@ -101,7 +101,7 @@ USAGE_ERRORS = [
     (["decode", "eptp", "-1"], "-1"),
     (["profiles", "--frobnicate"], "--frobnicate"),
     (["profiles", "a", "b"], "one profile"),
-    (["profiles", "no-such-profile"], "no-such-profile"),
+    (["profiles", "no-such-profile"], "no built-in profile"),
     (["profiles", "vectors"], "vectors"),
     (["walk"], "--vector or --memory"),
     (["walk", "stray"], "stray"),
