@@ -13,6 +13,7 @@
 #include "support/ept_fixture.h"
 #include "support/require.h"
 #include "support/rng.h"
+#include "support/suite.h"
 
 #define SEED UINT64_C(0x5eed0e97)
 
@@ -379,9 +380,5 @@ int main(void)
     tcase_set_timeout(tcase, 600);
     tcase_add_loop_test(tcase, all_views_agree_after_every_operation, 0,
                         (int)(sizeof(runs) / sizeof(runs[0])));
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

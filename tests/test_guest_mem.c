@@ -3,11 +3,11 @@
  * Guest memory by guest-physical address: nothing moves unless everything may, and never a byte of anything but the
  * areas named.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/guest_areas.h"
 #include "support/rng.h"
+#include "support/suite.h"
 
 static uint64_t host_word(vmxc_hpa_t hpa)
 {
@@ -397,10 +397,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -4,9 +4,9 @@
  * written from the manual (SDM volume 3, "Paging"), bit by bit; nothing is computed by the code under test or by
  * the model.
  */
-#include <stdlib.h>
 
 #include "support/guest_walk.h"
+#include "support/suite.h"
 
 /* ---- Registers ---- */
 
@@ -494,10 +494,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

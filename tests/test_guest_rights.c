@@ -3,9 +3,9 @@
  * The guest-paging walker: access rights, protection keys, accessed and dirty flags. The rules are tables, one row per
  * sentence of the manual (SDM volume 3, "Access Rights", "Accessed and Dirty Flags").
  */
-#include <stdlib.h>
 
 #include "support/guest_walk.h"
+#include "support/suite.h"
 
 /* ---- Rights ---- */
 
@@ -394,10 +394,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

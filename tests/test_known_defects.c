@@ -3,6 +3,7 @@
  * Nineteen defects that guest memory code is known to have, one test each. Each test fails if the defect is there.
  */
 #include "support/machine.h"
+#include "support/suite.h"
 #include "vmxcore/addrspace.h"
 #include "vmxcore/guest_mem.h"
 #include "vmxcore/io_bitmap.h"
@@ -680,9 +681,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite());
 }

@@ -10,6 +10,8 @@
 #include "vmxcore/defs/vmcs.h"
 #include "vmxsim/profile.h"
 
+#include "support/suite.h"
+
 /* ---- A small profile, and texts made from it by one replacement ---- */
 
 static const char small_profile[] =
@@ -420,9 +422,5 @@ int main(void)
     Suite *suite = suite_create("profile");
     add_reading(suite);
     add_files(suite);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -3,13 +3,14 @@
 #include <check.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/msr.h"
 #include "vmxsim/profile.h"
 #include "vmxsim/vmcs.h"
+
+#include "support/suite.h"
 
 static struct vmxsim_profile *load(const char *text)
 {
@@ -308,6 +309,7 @@ START_TEST(everything_allows_each_named_control_and_no_other)
 #define VMXC_CONTROL(word, bit, name, manual_name) \
     named[VMXC_CONTROL_WORD_##word] |= UINT64_C(1) << (bit);
 #include "vmxcore/defs/controls.def"
+
     for (size_t i = 0; i < VMXC_CONTROL_WORD_COUNT; i++) {
         const uint64_t plain = everything_msr(control_words[i].msr);
         const uint64_t with_true = everything_msr(control_words[i].true_msr);
@@ -375,9 +377,5 @@ static Suite *features_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(features_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(features_suite());
 }
