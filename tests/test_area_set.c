@@ -90,7 +90,7 @@ START_TEST(every_kind_of_overlap_is_refused)
     area_insert(&set, &second);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct vmxc_area area = area_at(cases[i].base, cases[i].size);
-        require(vmxc_area_set_insert(&set, &area) == cases[i].status, "case %zu", i);
+        ck_assert_msg(vmxc_area_set_insert(&set, &area) == cases[i].status, "case %zu", i);
     }
     ck_assert_uint_eq(set.count, 5);
     ck_assert(vmxc_area_set_is_valid(&set));
