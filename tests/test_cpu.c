@@ -268,6 +268,44 @@ START_TEST(pat_comes_from_the_field_or_from_the_processor)
 }
 END_TEST
 
+/* Without "load PKRS" the guest runs with the processor's IA32_PKRS, which is 0. Key 1 of the page is access-disabled. */
+START_TEST(pkrs_comes_from_the_field_or_from_the_processor)
+{
+    const bool load = _i;
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    machine_write(&machine, pml4, pdpt | 3);
+    machine_write(&machine, pdpt, 0x83 | UINT64_C(1) << 59);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR4) |= VMXC_CR4_PKS;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_IA32_PKRS) = 1u << 2;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) &= ~ENTRY_LOAD_PKRS;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) |= load ? ENTRY_LOAD_PKRS : 0;
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1);
+    ck_assert_int_eq(outcome.kind, load ? VMXSIM_OUTCOME_GUEST_EXCEPTION : VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_int_eq(outcome.rule, load ? VMXSIM_RULE_PG_PK : VMXSIM_RULE_NONE);
+}
+END_TEST
+
+/* 32-bit paging finds its directory by CR3[31:12]: what a VM entry left above and below does not matter. */
+START_TEST(bits_63_32_of_cr3_are_ignored_by_32_bit_paging)
+{
+    const uint64_t directory = machine_new_table(&machine);
+
+    machine_set_mode(&machine, GUEST_32BIT);
+    machine_write(&machine, directory, 0x87); /* 4 MBytes at 0 */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = directory | VMXC_BIT(32) | VMXC_BIT(39) | 0xfff;
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x1234, 2);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page[0].hpa, 0x1234);
+}
+END_TEST
+
 /* PAE without EPT: the entry loads the four PDPTEs from memory; a later change of the table has no effect. */
 START_TEST(pae_pdptes_are_registers)
 {
@@ -309,6 +347,32 @@ START_TEST(outside_64_bit_mode_linear_addresses_wrap_at_4_gbytes)
     access.size = 1;
     outcome = machine_access_as(&machine, &access, NULL);
     ck_assert_uint_eq(outcome.page[0].linear, 0x5000);
+}
+END_TEST
+
+/* IA-32e mode with CS.L = 0: paging has four levels, linear addresses have 32 bits. */
+START_TEST(in_compatibility_mode_linear_addresses_wrap_at_4_gbytes)
+{
+    const bool mode_64bit = _i;
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CS_ACCESS_RIGHTS) &= ~VMXC_BIT(13);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CS_ACCESS_RIGHTS) |= mode_64bit ? VMXC_BIT(13) : 0;
+    machine_write(&machine, pml4, pdpt | 7);
+    machine_write(&machine, pdpt, 0x87); /* 1 GByte at 0 */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome =
+        machine_access(&machine, VMXSIM_ACCESS_READ, VMXC_BIT(32) | 0x7000, 1);
+    if (mode_64bit) {
+        ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_GUEST_EXCEPTION);
+        ck_assert_uint_eq(outcome.cr2, VMXC_BIT(32) | 0x7000);
+    } else {
+        ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+        ck_assert_uint_eq(outcome.page[0].linear, 0x7000);
+    }
 }
 END_TEST
 
@@ -362,8 +426,11 @@ static Suite *cpu_suite(void)
     tcase_add_loop_test(state, without_load_efer_nxe_is_the_hosts, 0, 2);
     tcase_add_loop_test(state, cr0_cd_is_the_hosts, 0, 2);
     tcase_add_loop_test(state, pat_comes_from_the_field_or_from_the_processor, 0, 2);
+    tcase_add_loop_test(state, pkrs_comes_from_the_field_or_from_the_processor, 0, 2);
+    tcase_add_test(state, bits_63_32_of_cr3_are_ignored_by_32_bit_paging);
     tcase_add_test(state, pae_pdptes_are_registers);
     tcase_add_test(state, outside_64_bit_mode_linear_addresses_wrap_at_4_gbytes);
+    tcase_add_loop_test(state, in_compatibility_mode_linear_addresses_wrap_at_4_gbytes, 0, 2);
     tcase_add_test(state, a_refused_load_keeps_the_guest_that_was_there);
     tcase_add_test(state, every_rule_has_id_section_and_sentence);
     suite_add_tcase(suite, state);

@@ -71,6 +71,17 @@ static void expect_complete(const struct vmxsim_outcome *outcome, const char *wh
 
 /* ---- Misconfigurations ---- */
 
+/* The walk ended at the region's entry of this level, because of these bits, and did not go on to something worse. */
+static void expect_end_at(const struct vmxsim_trail *trail, unsigned region, unsigned level,
+                          uint64_t offending, const char *what)
+{
+    const struct vmxsim_trail_entry *last = &trail->entry[trail->count - 1];
+    ck_assert_msg(last->hpa == layout.ept_entry[region][level] && last->offending == offending,
+                  "%s: the walk ended at %#" PRIx64 " because of %#" PRIx64 ", expected %#" PRIx64
+                  " because of %#" PRIx64,
+                  what, last->hpa, last->offending, layout.ept_entry[region][level], offending);
+}
+
 /* The region's entry of this format with one bit flipped, everything else as built. */
 static void check_bit(const struct format *format, unsigned region, unsigned bit,
                       unsigned maxphyaddr)
@@ -82,10 +93,15 @@ static void check_bit(const struct format *format, unsigned region, unsigned bit
     layout_reset(&layout, &machine);
     machine_write(&machine, layout.ept_entry[region][format->level],
                   layout.ept_value[region][format->level] ^ mask);
-    const struct vmxsim_outcome outcome = read_page();
+    const struct vmxsim_access access = {
+        .type = VMXSIM_ACCESS_READ, .linear = layout.linear, .size = 4};
+    struct vmxsim_trail trail;
+    machine_load(&machine);
+    const struct vmxsim_outcome outcome = machine_access_as(&machine, &access, &trail);
     if (((format->reserved | too_wide) & mask) != 0) {
         expect_misconfiguration(&outcome, VMXSIM_RULE_EPT_MC_RSVD, format->name, bit);
         ck_assert_uint_eq(outcome.guest_physical, layout_access_gpa(&layout, region));
+        expect_end_at(&trail, region, format->level, mask, format->name);
     } else {
         expect_complete(&outcome, format->name, bit);
     }
@@ -128,22 +144,29 @@ START_TEST(with_mode_based_execute_control_bit_10_makes_an_entry_present)
 }
 END_TEST
 
+/* Of memory type UC, so that bit 7 is the only bit that an entry for a table must not have. */
+static void build_uncached(unsigned leaf)
+{
+    build(GUEST_NONE, leaf);
+    change_entry(0, leaf, VMXC_EPT_MEMORY_TYPE, 0);
+}
+
 START_TEST(large_pages_need_their_capability)
 {
     set_up(40, EPT_CAP_1G);
-    build(GUEST_NONE, 3);
+    build_uncached(3);
     struct vmxsim_outcome outcome = read_page();
     expect_misconfiguration(&outcome, VMXSIM_RULE_EPT_MC_RSVD, "1 GByte not supported", 7);
-    build(GUEST_NONE, 2);
+    build_uncached(2);
     outcome = read_page();
     expect_complete(&outcome, "2 MBytes supported", 7);
     machine_fini(&machine);
 
     set_up(40, EPT_CAP_2M);
-    build(GUEST_NONE, 2);
+    build_uncached(2);
     outcome = read_page();
     expect_misconfiguration(&outcome, VMXSIM_RULE_EPT_MC_RSVD, "2 MBytes not supported", 7);
-    build(GUEST_NONE, 3);
+    build_uncached(3);
     outcome = read_page();
     expect_complete(&outcome, "1 GByte supported", 7);
     machine_fini(&machine);

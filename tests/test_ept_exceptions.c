@@ -222,6 +222,18 @@ START_TEST(misconfigurations_and_log_full_events_never_convert)
 }
 END_TEST
 
+/* No entry was read, so there is no bit 63 that could allow the conversion. */
+START_TEST(an_address_beyond_the_walk_does_not_convert)
+{
+    arrange(GUEST_4LEVEL, 1, 0);
+    layout_set_guest_entry(&layout, &machine, 1, layout.guest_value[1] | VMXC_BIT(48));
+    const struct vmxsim_outcome outcome = write_page();
+    expect_exit(&outcome, EXIT_EPT_VIOLATION, "beyond the walk");
+    ck_assert_int_eq(outcome.rule, VMXSIM_RULE_EPT_GPAW);
+    expect_untouched_area(0);
+}
+END_TEST
+
 START_TEST(an_intercepted_virtualization_exception_exits_after_filling_the_area)
 {
     arrange(GUEST_NONE, 1, 0);
@@ -351,6 +363,7 @@ static Suite *suite(void)
     tcase_add_test(ve, a_busy_area_makes_the_violation_exit);
     tcase_add_test(ve, a_second_violation_before_software_clears_the_area_exits);
     tcase_add_test(ve, misconfigurations_and_log_full_events_never_convert);
+    tcase_add_test(ve, an_address_beyond_the_walk_does_not_convert);
     tcase_add_test(ve, a_not_present_entry_converts_unless_it_suppresses);
     tcase_add_test(ve, missing_rights_convert_unless_the_leaf_suppresses);
     tcase_add_test(ve, a_guest_table_access_converts_with_bit_8_clear);

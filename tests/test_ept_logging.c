@@ -186,6 +186,27 @@ START_TEST(a_write_logs_its_page_and_the_index_goes_down)
 }
 END_TEST
 
+/* What counts is the dirty flag of the leaf, whatever the accessed flags were before. */
+START_TEST(a_write_is_logged_by_the_dirty_flag_alone)
+{
+    build(GUEST_NONE, 1, true);
+    enable_log(511);
+    ck_assert_int_eq(access_page(VMXSIM_ACCESS_READ).kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_int_eq(access_page(VMXSIM_ACCESS_WRITE).kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(logged(511), layout.gpa[0]);
+    ck_assert_uint_eq(vmxsim_cpu_pml_index(machine.cpu), 510);
+
+    build(GUEST_NONE, 1, true);
+    machine_write(&machine, layout.ept_entry[0][1], layout.ept_value[0][1] | D);
+    enable_log(511);
+    ck_assert_int_eq(access_page(VMXSIM_ACCESS_WRITE).kind, VMXSIM_OUTCOME_COMPLETE);
+    expect_flags(0, 1, A | D, "dirty before, accessed now");
+    expect_flags(0, 2, A, "above it");
+    ck_assert_uint_eq(logged(511), 0xdead);
+    ck_assert_uint_eq(vmxsim_cpu_pml_index(machine.cpu), 511);
+}
+END_TEST
+
 START_TEST(reads_and_fetches_are_not_logged)
 {
     build(GUEST_NONE, 1, true);
@@ -377,6 +398,7 @@ static Suite *suite(void)
     tcase_add_test(log, a_full_log_does_not_matter_while_no_flag_has_to_change);
     tcase_add_test(log, a_violation_beats_a_full_log);
     tcase_add_test(log, a_write_logs_its_page_and_the_index_goes_down);
+    tcase_add_test(log, a_write_is_logged_by_the_dirty_flag_alone);
     tcase_add_test(log, reads_and_fetches_are_not_logged);
     tcase_add_test(log, a_large_page_is_logged_by_the_4_kbyte_page_that_was_written);
     tcase_add_test(log, the_index_wraps_to_ffff_and_then_the_log_is_full);

@@ -46,6 +46,30 @@ START_TEST(an_odd_frame_is_refused_and_given_back)
 }
 END_TEST
 
+static void *map_anything(void *context, vmxc_hpa_t hpa)
+{
+    const struct test_hal *const hal = context;
+
+    (void)hpa;
+    return hal->arena;
+}
+
+/* Memory at address 0 exists; 0 in an entry or a VMCS field means "none" all the same. */
+START_TEST(address_zero_is_refused_even_where_it_can_be_mapped)
+{
+    struct test_hal *const hal = test_hal_create(1);
+    struct vmxc_frame frame = vmxc_frame_uninit();
+
+    test_hal_set_window(hal, false);
+    hal->hal.phys_to_virt = map_anything;
+    hal->oddity = TEST_HAL_ADDRESS_ZERO;
+    ck_assert_int_eq(vmxc_frame_alloc(&hal->hal, LABEL, &frame), VMXC_BAD_STATE);
+    ck_assert_uint_eq(hal->odd_frames_returned, 1);
+    ck_assert(!vmxc_frame_is_allocated(&frame));
+    test_hal_destroy(hal);
+}
+END_TEST
+
 START_TEST(an_incomplete_hal_is_refused)
 {
     struct test_hal *const hal = test_hal_create(1);
@@ -244,6 +268,7 @@ int main(void)
     suite_add_tcase(suite, tcase);
     tcase_add_test(tcase, an_uninitialized_frame_answers_with_a_status);
     tcase_add_loop_test(tcase, an_odd_frame_is_refused_and_given_back, 0, 6);
+    tcase_add_test(tcase, address_zero_is_refused_even_where_it_can_be_mapped);
     tcase_add_test(tcase, an_incomplete_hal_is_refused);
     tcase_add_test(tcase, no_memory_leaves_the_frame_untouched);
     tcase_add_loop_test(tcase, a_frame_is_one_page_that_the_hal_named, 0, 2);

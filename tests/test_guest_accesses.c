@@ -155,32 +155,37 @@ END_TEST
 static const struct {
     enum guest_mode mode;
     uint64_t linear;
+    uint32_t size;
     bool canonical;
 } linear_addresses[] = {
-    {GUEST_4LEVEL, UINT64_C(0x0000800000000000), false},
-    {GUEST_4LEVEL, UINT64_C(0xffff7fffffffffff), false},
-    {GUEST_4LEVEL, UINT64_C(0x8000000000000000), false},
-    {GUEST_4LEVEL, UINT64_C(0x7fff800000000000), false},
-    {GUEST_4LEVEL, UINT64_C(0x0100000000001000), false},
-    {GUEST_4LEVEL, UINT64_C(0xff00000000001000), false},
-    {GUEST_4LEVEL, UINT64_C(0x00007fffffffffff), true},
-    {GUEST_4LEVEL, UINT64_C(0xffff800000000000), true},
-    {GUEST_4LEVEL, UINT64_C(0xffffffffffffffff), true},
-    {GUEST_5LEVEL, UINT64_C(0x0100000000000000), false},
-    {GUEST_5LEVEL, UINT64_C(0xfeffffffffffffff), false},
-    {GUEST_5LEVEL, UINT64_C(0x8000000000000000), false},
-    {GUEST_5LEVEL, UINT64_C(0x0000800000000000), true},
-    {GUEST_5LEVEL, UINT64_C(0x00ffffffffffffff), true},
-    {GUEST_5LEVEL, UINT64_C(0xff00000000000000), true},
+    {GUEST_4LEVEL, UINT64_C(0x0000800000000000), 1, false},
+    {GUEST_4LEVEL, UINT64_C(0xffff7fffffffffff), 1, false},
+    {GUEST_4LEVEL, UINT64_C(0x8000000000000000), 1, false},
+    {GUEST_4LEVEL, UINT64_C(0x7fff800000000000), 1, false},
+    {GUEST_4LEVEL, UINT64_C(0x0100000000001000), 1, false},
+    {GUEST_4LEVEL, UINT64_C(0xff00000000001000), 1, false},
+    {GUEST_4LEVEL, UINT64_C(0x00007ffffffffff9), 8, false},
+    {GUEST_5LEVEL, UINT64_C(0x00fffffffffffffd), 4, false},
+    {GUEST_4LEVEL, UINT64_C(0xffff7fffffffffff), 2, false},
+    {GUEST_4LEVEL, UINT64_C(0x00007ffffffffff8), 8, true},
+    {GUEST_4LEVEL, UINT64_C(0x00007fffffffffff), 1, true},
+    {GUEST_4LEVEL, UINT64_C(0xffff800000000000), 1, true},
+    {GUEST_4LEVEL, UINT64_C(0xffffffffffffffff), 1, true},
+    {GUEST_5LEVEL, UINT64_C(0x0100000000000000), 1, false},
+    {GUEST_5LEVEL, UINT64_C(0xfeffffffffffffff), 1, false},
+    {GUEST_5LEVEL, UINT64_C(0x8000000000000000), 1, false},
+    {GUEST_5LEVEL, UINT64_C(0x0000800000000000), 1, true},
+    {GUEST_5LEVEL, UINT64_C(0x00ffffffffffffff), 1, true},
+    {GUEST_5LEVEL, UINT64_C(0xff00000000000000), 1, true},
 };
 
-/* A canonical address that nothing maps is a #PF; any other is #GP(0) before paging is consulted. */
+/* A canonical range that nothing maps is a #PF; one with any other byte is #GP(0) before paging is consulted. */
 START_TEST(addresses_that_are_not_canonical_are_gp)
 {
     build(linear_addresses[_i].mode);
     machine_load(&machine);
     const struct vmxsim_outcome outcome =
-        machine_access(&machine, READ, linear_addresses[_i].linear, 1);
+        machine_access(&machine, READ, linear_addresses[_i].linear, linear_addresses[_i].size);
     ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_GUEST_EXCEPTION);
     ck_assert(outcome.has_error_code);
     ck_assert_uint_eq(outcome.error_code, 0);

@@ -335,6 +335,34 @@ START_TEST(reserved_bits_of_4_mbyte_pages_follow_the_address_width)
 }
 END_TEST
 
+/* A processor without the PAT reserves its bit in 32-bit and PAE paging: 7 in a PTE, 12 in a PDE that maps a page. */
+START_TEST(without_the_pat_its_bits_are_reserved)
+{
+    static const enum guest_mode modes[] = {GUEST_32BIT, GUEST_PAE};
+    for (unsigned pat = 0; pat < 2; pat++) {
+        const struct profile_changes changes = {.cpuid_1_edx_clear = pat ? 0 : 1u << 16};
+        set_up_with(&changes);
+        for (unsigned i = 0; i < 4; i++) {
+            const unsigned level = 1 + i / 2;
+            build(modes[i % 2]);
+            if (level == 2)
+                use_large_page(2);
+            machine_load(&machine);
+            layout_set_guest_entry(&layout, &machine, level,
+                                   layout.guest_value[level] |
+                                       (level == 1 ? VMXC_PTE_PAT : VMXC_PTE_LARGE_PAT));
+            const struct vmxsim_outcome outcome = access_page(READ);
+            if (pat)
+                expect_complete(&outcome, "PAT bit");
+            else
+                expect_fault(&outcome, VMXC_PF_PRESENT | VMXC_PF_RESERVED, layout.linear,
+                             "PAT bit without PAT");
+        }
+        tear_down();
+    }
+}
+END_TEST
+
 /* CR4.PSE = 0: bit 7 of a PDE is ignored, and no bit of it is reserved. */
 START_TEST(without_cr4_pse_the_page_size_bit_is_ignored)
 {
@@ -446,6 +474,7 @@ static void add_pages(Suite *s)
     TCase *sizes = tcase_create("page sizes");
     tcase_add_test(sizes, pages_of_1_gbyte_need_their_capability);
     tcase_add_test(sizes, reserved_bits_of_4_mbyte_pages_follow_the_address_width);
+    tcase_add_test(sizes, without_the_pat_its_bits_are_reserved);
     tcase_add_test(sizes, without_cr4_pse_the_page_size_bit_is_ignored);
     tcase_add_test(sizes, large_pages_of_pae_and_ia32e_do_not_need_cr4_pse);
     tcase_add_test(sizes, large_pages_translate_with_the_offset_of_their_size);

@@ -69,6 +69,17 @@ START_TEST(linear_address_masking_bits_of_cr3_are_no_address)
 }
 END_TEST
 
+/* A VM entry may leave bits 63:32 of CR3 set in a guest with 32-bit paging. */
+START_TEST(bits_63_32_of_cr3_are_no_address_for_32_bit_paging)
+{
+    build(0);
+    const uint64_t root = make_info().root;
+    registers.cr3 |= BITS(39, 32) | BITS(11, 0);
+    ck_assert_uint_eq(make_info().root, root);
+    ck_assert_int_eq(walk(s_read), VMXC_OK);
+}
+END_TEST
+
 START_TEST(reserved_bits_of_pdptes)
 {
     /* SDM, "PDPTE Registers": bits 2:1, 8:5 and 63:MAXPHYADDR. */
@@ -468,6 +479,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, impossible_registers_are_refused);
     tcase_add_test(t, linear_address_masking_bits_of_cr3_are_no_address);
+    tcase_add_test(t, bits_63_32_of_cr3_are_no_address_for_32_bit_paging);
     tcase_add_test(t, reserved_bits_of_pdptes);
     tcase_add_test(t, without_paging_the_address_stays);
     tcase_add_loop_test(t, a_32_bit_mode_has_no_64_bit_addresses, 0, LONG_MODE);
