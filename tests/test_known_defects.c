@@ -9,7 +9,6 @@
 
 #include <check.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- 1 to 5 ---- */

@@ -9,7 +9,6 @@
 #include "vmxcore/msr_bitmap.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- 16: invalidation ---- */

@@ -59,6 +59,8 @@ static void settle(struct test_hal *hal, uint64_t page)
 /* Marks the bytes that may differ from the copy the next time they are compared. */
 static void announce(struct test_hal *hal, uint64_t offset, uint64_t length)
 {
+    require(offset / VMXC_PAGE_SIZE == (offset + length - 1) / VMXC_PAGE_SIZE,
+            "a store across frames announced");
     for (uint64_t i = offset; i < offset + length; i++)
         require(hal->arena[i] == hal->announced_copy[i] || hal->announced_map[i] != 0,
                 "%#llx was stored before it was announced", (unsigned long long)(hal->base + i));
@@ -68,20 +70,18 @@ static void announce(struct test_hal *hal, uint64_t offset, uint64_t length)
 static void mark_dirty(void *context, vmxc_hpa_t hpa, uint64_t length)
 {
     struct test_hal *const hal = context;
-    const uint64_t offset = hpa - hal->base;
 
     hal->announced++;
     require(length > 0, "a store of nothing announced");
-    require(hpa / VMXC_PAGE_SIZE == (hpa + length - 1) / VMXC_PAGE_SIZE,
-            "a store across frames announced");
     require(vmxsim_memory_is_ram(hal->memory, hpa, length), "store outside memory announced");
     if (hal->on_dirty != NULL)
         hal->on_dirty(hal->on_dirty_context, hpa, length);
     if (!is_in_frames(hal, hpa, length))
-        return;
-    require(hal->in_use[offset / VMXC_PAGE_SIZE], "store to a free frame announced");
+        return; /* to the caller's memory */
+    for (uint64_t at = hpa & ~VMXC_PAGE_MASK; at < hpa + length; at += VMXC_PAGE_SIZE)
+        require(hal->in_use[(at - hal->base) / VMXC_PAGE_SIZE], "store to a free frame announced");
     if (hal->announced_copy != NULL)
-        announce(hal, offset, length);
+        announce(hal, hpa - hal->base, length);
 }
 
 void test_hal_count_stores(struct test_hal *hal)
@@ -334,11 +334,9 @@ void test_hal_destroy(struct test_hal *hal)
 
 void test_hal_set_window(struct test_hal *hal, bool offered)
 {
-    hal->hal.window = (struct vmxc_hal_window){
-        .base = hal->base,
-        .length = offered ? hal->frame_count * VMXC_PAGE_SIZE : 0,
-        .pointer = offered ? hal->arena : NULL,
-    };
+    const struct vmxc_hal_window none = {.length = 0};
+
+    hal->hal.window = offered ? vmxsim_memory_hal(hal->memory)->window : none;
 }
 
 void test_hal_fail_randomly(struct test_hal *hal, uint64_t seed, uint32_t per_million)

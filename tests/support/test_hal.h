@@ -97,8 +97,9 @@ struct test_hal {
 
 /*
  * Frames from TEST_HAL_BASE on, or from `base` on, and `ram` bytes of memory from address 0 on that are the
- * caller's. The direct-map window over the frames is offered, mark_dirty is not. The caller frees it with
- * test_hal_destroy, which ends the test if a frame is still in use.
+ * caller's. The direct-map window over the frames is offered, mark_dirty is not; the window covers the caller's
+ * memory too where the frames begin at its end. The caller frees it with test_hal_destroy, which ends the test if a
+ * frame is still in use.
  */
 struct test_hal *test_hal_create(uint64_t frame_count);
 struct test_hal *test_hal_create_at(uint64_t base, uint64_t frame_count, uint64_t ram);
