@@ -41,9 +41,6 @@ static void assert_nothing_at(struct space *s, vmxc_gpa_t gpa)
     ck_assert_int_eq(vmxc_addrspace_translate(&s->space, gpa, &translation), VMXC_NOT_FOUND);
 }
 
-#define OK(call)              ck_assert_int_eq((call), VMXC_OK)
-#define FAULT(s, gpa, access) vmxc_addrspace_handle_page_fault(&(s)->space, (gpa), (access))
-
 /* ---- Mapping ---- */
 
 START_TEST(linear_host_addresses_may_lie_above_and_below_guest_addresses)

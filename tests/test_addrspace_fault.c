@@ -11,9 +11,6 @@
 #define GPA  UINT64_C(0x40000000)
 #define PAGE SPACE_PAGE
 
-#define OK(call)              ck_assert_int_eq((call), VMXC_OK)
-#define FAULT(s, gpa, access) vmxc_addrspace_handle_page_fault(&(s)->space, (gpa), (access))
-
 /* ---- Faults ---- */
 
 START_TEST(a_fault_is_answered_by_precedence)

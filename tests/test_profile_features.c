@@ -10,16 +10,8 @@
 #include "vmxsim/profile.h"
 #include "vmxsim/vmcs.h"
 
+#include "support/machine.h"
 #include "support/suite.h"
-
-static struct vmxsim_profile *load(const char *text)
-{
-    struct vmxsim_profile *profile = NULL;
-    struct vmxsim_error error = {0};
-    ck_assert_msg(vmxsim_profile_from_json(text, strlen(text), "test", &profile, &error) == VMXC_OK,
-                  "%s", error.text);
-    return profile;
-}
 
 /* ---- Features, one bit at a time ---- */
 
@@ -41,7 +33,7 @@ static struct vmxsim_features features_of(const struct msr_bits *bits, const cha
                    (unsigned long long)bits->secondary, (unsigned long long)bits->ept_cap,
                    (unsigned long long)bits->true_primary, leaf, registers[0], registers[1],
                    registers[2], registers[3]);
-    struct vmxsim_profile *profile = load(text);
+    struct vmxsim_profile *profile = profile_from_text(text);
     const struct vmxsim_features features = *vmxsim_profile_features(profile);
     vmxsim_profile_destroy(profile);
     return features;

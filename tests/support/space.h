@@ -11,6 +11,9 @@
 #define SPACE_1G   VMXC_PAGE_SIZE_1G
 #define SPACE_RW   (VMXC_MAP_READ | VMXC_MAP_WRITE)
 
+#define OK(call)              ck_assert_int_eq((call), VMXC_OK)
+#define FAULT(s, gpa, access) vmxc_addrspace_handle_page_fault(&(s)->space, (gpa), (access))
+
 /* The frames lie here; [0, 1 GByte) is the caller's memory. */
 #define SPACE_FRAMES_BASE UINT64_C(0x100000000)
 
