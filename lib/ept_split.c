@@ -22,9 +22,8 @@ static bool is_inside(vmxc_gpa_t boundary, unsigned level)
 static bool find_crossing(const struct vmxc_ept *ept, vmxc_gpa_t boundary,
                           struct vmxc_ept_node *node)
 {
-    if (!is_inside(boundary, VMXC_PAGE_LEVEL_2M))
-        if (!is_inside(boundary, VMXC_PAGE_LEVEL_1G))
-            return false;
+    if (!is_inside(boundary, VMXC_PAGE_LEVEL_1G))
+        return false; /* a multiple of 1 GByte lies in no page */
     *node = vmxc_ept_root_node(ept);
     while (node->level > 1 && is_inside(boundary, node->level)) {
         const uint64_t raw = vmxc_ept_load(node, vmxc_ept_index(boundary, node->level));
