@@ -217,6 +217,7 @@ END_TEST
 #define SHADOW_PAGES 2048u
 #define SEQUENCES    40u
 #define STEPS        6000u
+#define WATCHED      2u /* sequences in which every store must be announced in the step that does it */
 
 /* One flag value per page; 0: no area. `base` marks the first page of an area. */
 struct shadow {
@@ -324,6 +325,7 @@ START_TEST(random_operations_agree_with_a_plain_array)
     struct test_hal *hal = test_hal_create(256);
     static struct shadow shadow;
 
+    test_hal_watch_stores(hal);
     printf("area set: seed %" PRIu64 ", %u sequences of %u\n", seed, SEQUENCES, STEPS);
     for (uint64_t sequence = 0; sequence < SEQUENCES; sequence++) {
         struct rng rng = rng_for_sequence(seed, sequence);
@@ -345,6 +347,8 @@ START_TEST(random_operations_agree_with_a_plain_array)
             else if (!growing || rng_chance(&rng, 20))
                 random_erase(&set, &shadow, page);
             check_page(&set, &shadow, page);
+            if (sequence < WATCHED)
+                test_hal_assert_announced(hal);
             require_uint(set.count, ==, shadow.count);
             require(step % 50 != 0 || vmxc_area_set_is_valid(&set),
                     "seed %" PRIu64 " sequence %" PRIu64 " step %u", seed, sequence, step);

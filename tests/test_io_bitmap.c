@@ -25,6 +25,7 @@ static void setup(void)
     test_hal_watch_stores(hal);
     ck_assert_int_eq(vmxc_io_bitmap_init(&bitmap, &hal->hal, VMXC_PASSTHROUGH), VMXC_OK);
     ck_assert_int_eq(vmxc_io_bitmap_hpa(&bitmap, &a_hpa, &b_hpa), VMXC_OK);
+    test_hal_assert_announced(hal);
 }
 
 static void teardown(void)
