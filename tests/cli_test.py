@@ -230,8 +230,13 @@ class Complaints(unittest.TestCase):
             path = os.path.join(directory, "vectors.jsonl")
             with open(os.path.join(TESTS, TIGERLAKE), "rb") as original, open(path, "wb") as copy:
                 copy.write(original.read())
+            self.assertEqual(run("replay", path).returncode, 0)
+            deviations = os.path.join(directory, "deviations.json")
+            with open(deviations, "w", encoding="utf-8") as empty:
+                empty.write("{}")
             self.complains(run("replay", path), "deviations.json beside the file has no entry")
-            os.mkdir(os.path.join(directory, "deviations.json"))
+            os.remove(deviations)
+            os.mkdir(deviations)
             self.complains(run("replay", path), "deviations.json: Is a directory")
 
     def test_ram_that_no_host_has_is_an_error(self):
