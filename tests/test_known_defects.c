@@ -503,14 +503,7 @@ static Suite *suite(void)
         defect_15_data_frames_reach_the_guest_zeroed,
         defect_19_cutting_one_of_100000_areas_is_not_linear,
     };
-    Suite *s = suite_create("known_defects");
-    TCase *defects = tcase_create("defects");
-    tcase_add_checked_fixture(defects, set_up, tear_down);
-    tcase_set_timeout(defects, 120);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(defects, tests[i]);
-    suite_add_tcase(s, defects);
-    return s;
+    return defects_suite("known_defects", tests, sizeof(tests) / sizeof(tests[0]));
 }
 
 int main(void)
