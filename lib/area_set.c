@@ -71,6 +71,13 @@ static const struct area_node *find_leaf(const struct vmxc_area_set *set, vmxc_g
     }
 }
 
+static bool holds(const struct area_node *leaf, uint32_t slot, vmxc_gpa_t gpa)
+{
+    const vmxc_gpa_t base = leaf->u.key[slot];
+
+    return gpa >= base && gpa - base < leaf->u.leaf.tail[slot].size;
+}
+
 enum vmxc_status vmxc_area_set_find(const struct vmxc_area_set *set, vmxc_gpa_t gpa,
                                     struct vmxc_area *area)
 {
@@ -80,8 +87,7 @@ enum vmxc_status vmxc_area_set_find(const struct vmxc_area_set *set, vmxc_gpa_t 
     uint32_t slot;
     vmxc_gpa_t next_base;
     const struct area_node *leaf = find_leaf(set, gpa, &slot, &next_base);
-    const vmxc_gpa_t base = leaf->u.key[slot];
-    if (gpa < base || gpa - base >= leaf->u.leaf.tail[slot].size)
+    if (!holds(leaf, slot, gpa))
         return VMXC_NOT_FOUND;
     *area = area_node_area(leaf, slot);
     return VMXC_OK;
@@ -96,8 +102,7 @@ enum vmxc_status vmxc_area_set_find_from(const struct vmxc_area_set *set, vmxc_g
     uint32_t slot;
     vmxc_gpa_t next_base;
     const struct area_node *leaf = find_leaf(set, gpa, &slot, &next_base);
-    const vmxc_gpa_t base = leaf->u.key[slot];
-    if (gpa < base || gpa - base < leaf->u.leaf.tail[slot].size) {
+    if (gpa < leaf->u.key[slot] || holds(leaf, slot, gpa)) {
         *area = area_node_area(leaf, slot);
         return VMXC_OK;
     }

@@ -333,32 +333,32 @@ uint32_t vmxsim_memory_read32(struct vmxsim_memory *memory, uint64_t hpa)
     return load32(buffer);
 }
 
-void vmxsim_memory_write64(struct vmxsim_memory *memory, uint64_t hpa, uint64_t value)
+/* `size` is a constant wherever this is called, so that the copy is one store. */
+static inline void write_word(struct vmxsim_memory *memory, uint64_t hpa, const uint8_t *word,
+                              size_t size)
 {
-    uint8_t buffer[8];
-    store64(buffer, value);
     struct vmxsim_ram_range *range;
-    uint8_t *bytes = find_whole(memory, hpa, sizeof buffer, &range);
+    uint8_t *bytes = find_whole(memory, hpa, size, &range);
     if (bytes == NULL) {
-        vmxsim_memory_write(memory, hpa, buffer, sizeof buffer);
+        vmxsim_memory_write(memory, hpa, word, size);
         return;
     }
-    memcpy(bytes, buffer, sizeof buffer);
-    vmxsim_range_touch(range, hpa - range->base, sizeof buffer);
+    memcpy(bytes, word, size);
+    vmxsim_range_touch(range, hpa - range->base, size);
+}
+
+void vmxsim_memory_write64(struct vmxsim_memory *memory, uint64_t hpa, uint64_t value)
+{
+    uint8_t word[8];
+    store64(word, value);
+    write_word(memory, hpa, word, sizeof word);
 }
 
 void vmxsim_memory_write32(struct vmxsim_memory *memory, uint64_t hpa, uint32_t value)
 {
-    uint8_t buffer[4];
-    store32(buffer, value);
-    struct vmxsim_ram_range *range;
-    uint8_t *bytes = find_whole(memory, hpa, sizeof buffer, &range);
-    if (bytes == NULL) {
-        vmxsim_memory_write(memory, hpa, buffer, sizeof buffer);
-        return;
-    }
-    memcpy(bytes, buffer, sizeof buffer);
-    vmxsim_range_touch(range, hpa - range->base, sizeof buffer);
+    uint8_t word[4];
+    store32(word, value);
+    write_word(memory, hpa, word, sizeof word);
 }
 
 /* ---- Touched pages ---- */

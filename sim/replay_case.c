@@ -380,16 +380,6 @@ static enum vmxc_status check_steps(const struct vmxsim_vector_file *file,
 
 /* ---- Keys of each kind ---- */
 
-/* Looked at afterwards, when the rest of the case is known to be well formed. */
-static enum vmxc_status check_later(const struct vmxsim_vector_file *file,
-                                    const struct vmxsim_json *at, struct vmxsim_error *error)
-{
-    (void)file;
-    (void)at;
-    (void)error;
-    return VMXC_OK;
-}
-
 static enum vmxc_status check_root(const struct vmxsim_vector_file *file,
                                    const struct vmxsim_json *at, struct vmxsim_error *error)
 {
@@ -414,8 +404,12 @@ static enum vmxc_status check_deviation(const struct vmxsim_vector_file *file,
 
 #define COMMON_KEYS                                                                            \
     {.name = "id", .type = VMXSIM_SCHEMA_STRING, .min = 1},                                    \
-        {.name = "kind", .type = VMXSIM_SCHEMA_STRING}, CUSTOM("expect", check_later),         \
-        {.name = "sdm", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_later, .optional = true}, \
+        {.name = "kind", .type = VMXSIM_SCHEMA_STRING},                                        \
+        CUSTOM("expect", vmxsim_schema_check_later),                                           \
+        {.name = "sdm",                                                                        \
+         .type = VMXSIM_SCHEMA_CUSTOM,                                                         \
+         .check = vmxsim_schema_check_later,                                                   \
+         .optional = true},                                                                    \
         {.name = "deviates",                                                                   \
          .type = VMXSIM_SCHEMA_CUSTOM,                                                         \
          .check = check_deviation,                                                             \

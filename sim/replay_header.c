@@ -27,16 +27,6 @@ static enum vmxc_status check_source(const struct vmxsim_vector_file *file,
     return vmxsim_schema_check_object(file, at, &source_schema, error);
 }
 
-/* For keys whose content depends on other keys: looked at afterwards, in order. */
-static enum vmxc_status check_later(const struct vmxsim_vector_file *file,
-                                    const struct vmxsim_json *at, struct vmxsim_error *error)
-{
-    (void)file;
-    (void)at;
-    (void)error;
-    return VMXC_OK;
-}
-
 /* VMXON and VMCS regions are 4-KByte aligned. */
 static enum vmxc_status check_region_pointer(const struct vmxsim_vector_file *file,
                                              const struct vmxsim_json *at,
@@ -54,8 +44,8 @@ static const struct vmxsim_schema_key header_keys[] = {
     {.name = "format", .type = VMXSIM_SCHEMA_CHOICE, .choices = formats},
     {.name = "version", .type = VMXSIM_SCHEMA_COUNT, .min = 1, .max = 1},
     {.name = "source", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_source},
-    {.name = "cpu", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_later},
-    {.name = "ram", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_later},
+    {.name = "cpu", .type = VMXSIM_SCHEMA_CUSTOM, .check = vmxsim_schema_check_later},
+    {.name = "ram", .type = VMXSIM_SCHEMA_CUSTOM, .check = vmxsim_schema_check_later},
     {.name = "vmxon_pointer",
      .type = VMXSIM_SCHEMA_CUSTOM,
      .check = check_region_pointer,
@@ -64,9 +54,9 @@ static const struct vmxsim_schema_key header_keys[] = {
      .type = VMXSIM_SCHEMA_CUSTOM,
      .check = check_region_pointer,
      .optional = true},
-    {.name = "vmcs", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_later},
-    {.name = "memory", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_later},
-    {.name = "root", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_later},
+    {.name = "vmcs", .type = VMXSIM_SCHEMA_CUSTOM, .check = vmxsim_schema_check_later},
+    {.name = "memory", .type = VMXSIM_SCHEMA_CUSTOM, .check = vmxsim_schema_check_later},
+    {.name = "root", .type = VMXSIM_SCHEMA_CUSTOM, .check = vmxsim_schema_check_later},
 };
 static const struct vmxsim_schema header_schema = VMXSIM_SCHEMA(header_keys);
 

@@ -6,6 +6,15 @@
 
 /* ---- Single values ---- */
 
+enum vmxc_status vmxsim_schema_check_later(const struct vmxsim_vector_file *file,
+                                           const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    (void)file;
+    (void)at;
+    (void)error;
+    return VMXC_OK;
+}
+
 enum vmxc_status vmxsim_schema_check_choice(const struct vmxsim_json *at,
                                             const char *const *choices, struct vmxsim_error *error)
 {

@@ -7,6 +7,7 @@ usage: cli_test.py COMMAND [--update]     (--update writes the golden texts inst
 import json
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -334,13 +335,15 @@ class Progress(unittest.TestCase):
                     case = dict(json.loads(lines[1]), id=str(i))
                     stream.write(json.dumps(case) + "\n")
             ours, theirs = pty.openpty()
-            try:
-                result = subprocess.run([COMMAND, "replay", path], stdout=subprocess.PIPE,
-                                        stderr=theirs, timeout=120, check=False)
-                shown = os.read(ours, 4096).decode()
-            finally:
-                os.close(ours)
-                os.close(theirs)
+            with open(ours, "rb", buffering=0) as terminal:
+                with open(theirs, "wb", buffering=0) as stderr:
+                    result = subprocess.run([COMMAND, "replay", path], stdout=subprocess.PIPE,
+                                            stderr=stderr, timeout=120, check=False)
+                    shown = terminal.read(4096)
+                    # What the terminal passes on may come in several pieces.
+                    while select.select([terminal], [], [], 1)[0]:
+                        shown += terminal.read(4096)
+            shown = shown.decode()
         self.assertEqual(result.returncode, 0)
         self.assertIn("1001 of 1001 cases agree", text(result))
         self.assertEqual(shown, "\rvmxsim: %s: 1000 cases\r\033[K" % path)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "support/space.h"
+#include "support/suite.h"
 
 #define GPA  UINT64_C(0x40000000)
 #define PAGE SPACE_PAGE
@@ -40,9 +41,6 @@ static void assert_nothing_at(struct space *s, vmxc_gpa_t gpa)
     ck_assert_int_eq(vmxc_addrspace_translate(&s->space, gpa, &translation), VMXC_NOT_FOUND);
 }
 
-#define OK(call)              ck_assert_int_eq((call), VMXC_OK)
-#define FAULT(s, gpa, access) vmxc_addrspace_handle_page_fault(&(s)->space, (gpa), (access))
-
 /* ---- Mapping ---- */
 
 START_TEST(linear_host_addresses_may_lie_above_and_below_guest_addresses)
@@ -73,10 +71,10 @@ START_TEST(a_lazy_area_takes_neither_table_nor_frame)
     struct vmxc_translation translation;
 
     OK(vmxc_addrspace_map_alloc(&s->space, 0, 4 * PAGE, SPACE_RW, false));
-    const uint64_t before = probe_frames_in_use(s->probe); /* root and one node of areas */
+    const uint64_t before = s->hal->frames_in_use; /* root and one node of areas */
     ck_assert_uint_eq(before, 2);
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, UINT64_C(1) << 38, SPACE_RW, false));
-    ck_assert_uint_eq(probe_frames_in_use(s->probe), before);
+    ck_assert_uint_eq(s->hal->frames_in_use, before);
     ck_assert_int_eq(vmxc_addrspace_translate(&s->space, GPA, &translation), VMXC_NOT_BACKED);
     space_destroy(s);
 }
@@ -106,7 +104,7 @@ START_TEST(mapping_needs_no_invalidation)
     OK(vmxc_addrspace_map_linear(&s->space, 0, 0, SPACE_2M, SPACE_RW));
     OK(vmxc_addrspace_map_alloc(&s->space, 2 * GPA, 8 * PAGE, SPACE_RW, false));
     ck_assert_int_eq(FAULT(s, 2 * GPA, VMXC_MAP_READ), VMXC_FAULT_MAPPED);
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 0);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 0);
     space_destroy(s);
 }
 END_TEST
@@ -121,9 +119,9 @@ START_TEST(unmapping_part_of_a_large_page_keeps_the_rest)
 
     OK(vmxc_addrspace_map_linear(&s->space, GPA, 4 * SPACE_1G, size, SPACE_RW));
     assert_page(s, GPA, 4 * SPACE_1G, size, SPACE_RW);
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_unmap(&s->space, GPA + 5 * PAGE, PAGE));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 1);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 1);
     assert_nothing_at(s, GPA + 5 * PAGE);
     assert_page(s, GPA + 5 * PAGE - 1, 4 * SPACE_1G + 5 * PAGE - 1, PAGE, SPACE_RW);
     assert_page(s, GPA + 6 * PAGE, 4 * SPACE_1G + 6 * PAGE, PAGE, SPACE_RW);
@@ -146,11 +144,11 @@ START_TEST(unmapping_spans_areas_and_holes_with_one_invalidation)
     OK(vmxc_addrspace_map_alloc(&s->space, GPA + 20 * PAGE, 8 * PAGE, SPACE_RW, false));
     OK(vmxc_addrspace_map_alloc(&s->space, GPA + 40 * PAGE, 8 * PAGE, SPACE_RW, true));
     ck_assert_int_eq(FAULT(s, GPA + 21 * PAGE, VMXC_MAP_READ), VMXC_FAULT_MAPPED);
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_unmap(&s->space, GPA + 2 * PAGE, 42 * PAGE));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 1);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 1);
     /* Six pages of the first area, the lazy one that was touched, four of the last. */
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_FREE), 11);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_FREE), 11);
     ck_assert(space_freed_after_invalidation(s));
     ck_assert_uint_eq(s->space.areas.count, 2);
     ck_assert_uint_eq(nth_area(s, 0)->size, 2 * PAGE);
@@ -165,37 +163,37 @@ START_TEST(frames_go_back_after_invalidation)
     struct space *s = space_create(256);
 
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, 16 * PAGE, SPACE_RW, true));
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_unmap(&s->space, GPA, 4 * PAGE));
     ck_assert(space_freed_after_invalidation(s));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_FREE), 4);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_FREE), 4);
 
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_replace_alloc(&s->space, GPA + 4 * PAGE, 4 * PAGE, SPACE_RW, true));
     ck_assert(space_freed_after_invalidation(s));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 1);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 1);
 
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_replace_linear(&s->space, GPA + 4 * PAGE, 0, 4 * PAGE, SPACE_RW));
     ck_assert(space_freed_after_invalidation(s));
 
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_replace_alloc(&s->space, GPA + 8 * PAGE, 4 * PAGE, SPACE_RW, false));
     ck_assert(space_freed_after_invalidation(s));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_FREE), 4);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_FREE), 4);
 
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_clear(&s->space));
     ck_assert(space_freed_after_invalidation(s));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 1);
-    ck_assert_uint_eq(probe_frames_in_use(s->probe), 1); /* the root table */
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 1);
+    ck_assert_uint_eq(s->hal->frames_in_use, 1); /* the root table */
 
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, 4 * PAGE, SPACE_RW, true));
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     vmxc_addrspace_fini(&s->space);
     ck_assert(space_freed_after_invalidation(s));
-    ck_assert_uint_eq(probe_frames_in_use(s->probe), 0);
-    probe_destroy(s->probe);
+    ck_assert_uint_eq(s->hal->frames_in_use, 0);
+    test_hal_destroy(s->hal);
     free(s);
 }
 END_TEST
@@ -205,13 +203,13 @@ START_TEST(never_touched_lazy_pages_unmap_without_work)
     struct space *s = space_create(64);
 
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, SPACE_1G, SPACE_RW, false));
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_unmap(&s->space, GPA + PAGE, SPACE_2M));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 0);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 0);
     ck_assert_uint_eq(s->space.areas.count, 2);
     OK(vmxc_addrspace_unmap(&s->space, 0, UINT64_C(1) << 40));
     ck_assert_uint_eq(s->space.areas.count, 0);
-    ck_assert_uint_eq(probe_frames_in_use(s->probe), 1);
+    ck_assert_uint_eq(s->hal->frames_in_use, 1);
     space_destroy(s);
 }
 END_TEST
@@ -229,7 +227,7 @@ START_TEST(a_mapping_without_access_can_be_protected_and_unmapped)
     OK(vmxc_addrspace_unmap(&s->space, GPA, 7 * PAGE));
     ck_assert_uint_eq(s->space.areas.count, 1);
     OK(vmxc_addrspace_unmap(&s->space, GPA, 8 * PAGE));
-    ck_assert_uint_eq(probe_frames_in_use(s->probe), 1);
+    ck_assert_uint_eq(s->hal->frames_in_use, 1);
     space_destroy(s);
 }
 END_TEST
@@ -253,30 +251,26 @@ START_TEST(a_page_merged_across_areas_goes_back_to_each_areas_backend)
 END_TEST
 
 /* Pages that are handed out one behind the other, so that they can be merged; each must come back once. */
-static struct {
+static struct run_pages {
+    struct vmxc_hal inner; /* where all other frames come from */
     uint64_t handed_out;
     bool is_back[1024];
 } run_pages;
 
 static enum vmxc_status alloc_from_run(void *context, const char *label, vmxc_hpa_t *frame_hpa)
 {
-    struct probe *probe = context;
-    const struct vmxc_hal *hal = vmxsim_memory_hal(probe->memory);
-
     if (strcmp(label, "guest page") != 0)
-        return hal->alloc_frame(hal->context, label, frame_hpa);
+        return run_pages.inner.alloc_frame(context, label, frame_hpa);
     *frame_hpa = SPACE_2M + run_pages.handed_out++ * PAGE;
     return VMXC_OK;
 }
 
 static void dealloc_to_run(void *context, vmxc_hpa_t frame_hpa)
 {
-    struct probe *probe = context;
-    const struct vmxc_hal *hal = vmxsim_memory_hal(probe->memory);
     const uint64_t index = (frame_hpa - SPACE_2M) / PAGE;
 
     if (index >= run_pages.handed_out) {
-        hal->dealloc_frame(hal->context, frame_hpa);
+        run_pages.inner.dealloc_frame(context, frame_hpa);
         return;
     }
     ck_assert(!run_pages.is_back[index]);
@@ -298,9 +292,9 @@ START_TEST(a_merged_page_goes_back_frame_by_frame)
     const uint64_t half = SPACE_2M / 2;
     struct vmxc_translation_limit limit;
 
-    memset(&run_pages, 0, sizeof(run_pages));
-    s->probe->hal.alloc_frame = alloc_from_run;
-    s->probe->hal.dealloc_frame = dealloc_to_run;
+    run_pages = (struct run_pages){.inner = s->hal->hal};
+    s->hal->hal.alloc_frame = alloc_from_run;
+    s->hal->hal.dealloc_frame = dealloc_to_run;
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, half, SPACE_RW, true));
     OK(vmxc_addrspace_map_alloc(&s->space, GPA + half, half + 20 * PAGE, SPACE_RW, true));
     OK(vmxc_ept_merge(vmxc_addrspace_ept(&s->space), GPA, SPACE_2M));
@@ -319,7 +313,7 @@ START_TEST(a_merged_page_goes_back_frame_by_frame)
     ck_assert_uint_eq(count_pages_back(), run_pages.handed_out);
 
     /* All of a merged page at once, two areas of it. */
-    memset(&run_pages, 0, sizeof(run_pages));
+    run_pages = (struct run_pages){.inner = run_pages.inner};
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, half, SPACE_RW, true));
     OK(vmxc_addrspace_map_alloc(&s->space, GPA + half, half, SPACE_RW, true));
     OK(vmxc_ept_merge(vmxc_addrspace_ept(&s->space), GPA, SPACE_2M));
@@ -330,7 +324,7 @@ START_TEST(a_merged_page_goes_back_frame_by_frame)
     /* Half of it the caller's memory, which stays the caller's. */
     for (int linear_first = 0; linear_first < 2; linear_first++) {
         const uint64_t linear = linear_first ? 0 : half;
-        memset(&run_pages, 0, sizeof(run_pages));
+        run_pages = (struct run_pages){.inner = run_pages.inner};
         run_pages.handed_out = linear_first ? 256 : 0;
         OK(vmxc_addrspace_map_linear(&s->space, GPA + linear, SPACE_2M + linear, half, SPACE_RW));
         OK(vmxc_addrspace_map_alloc(&s->space, GPA + half - linear, half, SPACE_RW, true));
@@ -355,18 +349,18 @@ START_TEST(protection_keeps_content_and_cuts_areas)
         ck_assert_int_eq(FAULT(s, GPA + i * PAGE, VMXC_MAP_WRITE), VMXC_FAULT_MAPPED);
         space_write(s, GPA + i * PAGE, 0x1111 * (i + 1));
     }
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_protect(&s->space, GPA + 2 * PAGE, 4 * PAGE, VMXC_MAP_NONE));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 1);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 1);
     ck_assert_uint_eq(s->space.areas.count, 3);
     ck_assert_int_eq(FAULT(s, GPA + 2 * PAGE, VMXC_MAP_READ), VMXC_FAULT_DENIED);
     ck_assert_int_eq(FAULT(s, GPA + 3 * PAGE, VMXC_MAP_READ),
                      VMXC_FAULT_DENIED); /* never touched */
     ck_assert_int_eq(FAULT(s, GPA, VMXC_MAP_WRITE), VMXC_FAULT_ALREADY_BACKED);
 
-    probe_clear_log(s->probe);
-    OK(vmxc_addrspace_protect(&s->space, GPA, 8 * PAGE, SPACE_RW));       /* over three areas */
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 0); /* rights only grow */
+    test_hal_clear_log(s->hal);
+    OK(vmxc_addrspace_protect(&s->space, GPA, 8 * PAGE, SPACE_RW));    /* over three areas */
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 0); /* rights only grow */
     ck_assert_uint_eq(s->space.areas.count, 3);
     for (uint64_t i = 0; i < 8; i += 2)
         ck_assert_uint_eq(space_read(s, GPA + i * PAGE), 0x1111 * (i + 1));
@@ -382,9 +376,9 @@ START_TEST(protecting_part_of_a_large_page_splits_it)
     const vmxc_map_flags device = VMXC_MAP_READ | VMXC_MAP_DEVICE;
 
     OK(vmxc_addrspace_map_linear(&s->space, 0, SPACE_1G, SPACE_1G, VMXC_MAP_RWX));
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     OK(vmxc_addrspace_protect(&s->space, SPACE_2M, SPACE_2M, device));
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 1);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 1);
     assert_page(s, 0, SPACE_1G, SPACE_2M, VMXC_MAP_RWX);
     assert_page(s, SPACE_2M, SPACE_1G + SPACE_2M, SPACE_2M, device);
     assert_page(s, 2 * SPACE_2M, SPACE_1G + 2 * SPACE_2M, SPACE_2M, VMXC_MAP_RWX);
@@ -424,8 +418,8 @@ START_TEST(replacing_nothing_is_mapping)
     OK(vmxc_addrspace_replace_alloc(&s->space, 0, 4 * PAGE, SPACE_RW, true));
     OK(vmxc_addrspace_replace_alloc(&s->space, 2 * GPA, 4 * PAGE, SPACE_RW, false));
     ck_assert_uint_eq(s->space.areas.count, 3);
-    ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 0);
-    ck_assert_uint_eq(probe_count_traces(s->probe, VMXC_TRACE_UNMAP), 0);
+    ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 0);
+    ck_assert_uint_eq(s->hal->traced[VMXC_TRACE_UNMAP], 0);
     space_destroy(s);
 }
 END_TEST
@@ -457,15 +451,15 @@ START_TEST(unmapping_one_of_100000_areas_costs_as_much_as_one_of_few)
     for (uint64_t i = 0; i < count; i++)
         OK(vmxc_addrspace_map_alloc(&s->space, 4 * i * PAGE, 3 * PAGE, SPACE_RW, false));
     for (uint64_t i = 0; i < count; i += 1013) {
-        s->probe->lookups = 0;
+        s->hal->lookups = 0;
         OK(vmxc_addrspace_unmap(&s->space, 4 * i * PAGE + PAGE, PAGE)); /* cut one in three */
-        worst = s->probe->lookups > worst ? s->probe->lookups : worst;
-        s->probe->lookups = 0;
+        worst = s->hal->lookups > worst ? s->hal->lookups : worst;
+        s->hal->lookups = 0;
         OK(vmxc_addrspace_unmap(&s->space, 4 * i * PAGE + 2 * PAGE, PAGE)); /* drop one */
-        worst = s->probe->lookups > worst ? s->probe->lookups : worst;
-        s->probe->lookups = 0;
+        worst = s->hal->lookups > worst ? s->hal->lookups : worst;
+        s->hal->lookups = 0;
         OK(vmxc_addrspace_protect(&s->space, 4 * i * PAGE, PAGE, VMXC_MAP_READ));
-        worst = s->probe->lookups > worst ? s->probe->lookups : worst;
+        worst = s->hal->lookups > worst ? s->hal->lookups : worst;
     }
     /* About a dozen descents of three nodes, the EPT's walk, and now and then a node that is split. */
     ck_assert_uint_le(worst, 80);
@@ -499,8 +493,8 @@ START_TEST(operations_are_traced)
     OK(vmxc_addrspace_protect(&s->space, GPA + PAGE, PAGE, VMXC_MAP_READ));
     OK(vmxc_addrspace_unmap(&s->space, GPA + 2 * PAGE, PAGE));
     OK(vmxc_addrspace_clear(&s->space));
-    for (size_t i = 0; i < s->probe->trace_count; i++) {
-        const struct vmxc_trace_event *event = &s->probe->traces[i];
+    for (size_t i = 0; i < s->hal->trace_count; i++) {
+        const struct vmxc_trace_event *event = &s->hal->traces[i];
         if (event->kind != VMXC_TRACE_MAP && event->kind != VMXC_TRACE_UNMAP &&
             event->kind != VMXC_TRACE_PROTECT && event->kind != VMXC_TRACE_PAGE_FAULT)
             continue;
@@ -553,9 +547,5 @@ static Suite *addrspace_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(addrspace_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(addrspace_suite());
 }

@@ -3,16 +3,13 @@
 #include <check.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/space.h"
+#include "support/suite.h"
 
 #define GPA  UINT64_C(0x40000000)
 #define PAGE SPACE_PAGE
-
-#define OK(call)              ck_assert_int_eq((call), VMXC_OK)
-#define FAULT(s, gpa, access) vmxc_addrspace_handle_page_fault(&(s)->space, (gpa), (access))
 
 /* ---- Faults ---- */
 
@@ -63,17 +60,17 @@ START_TEST(a_second_fault_keeps_the_frame)
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, 4 * PAGE, SPACE_RW, false));
     ck_assert_int_eq(FAULT(s, GPA + PAGE + 0x123, VMXC_MAP_WRITE), VMXC_FAULT_MAPPED);
     const vmxc_hpa_t hpa = space_hpa(s, GPA + PAGE);
-    const uint64_t frames = probe_frames_in_use(s->probe);
+    const uint64_t frames = s->hal->frames_in_use;
     space_write(s, GPA + PAGE, 0xabcdef);
     for (unsigned offset = 0; offset < PAGE; offset += 0x333)
         ck_assert_int_eq(FAULT(s, GPA + PAGE + offset, SPACE_RW), VMXC_FAULT_ALREADY_BACKED);
     ck_assert_uint_eq(space_hpa(s, GPA + PAGE), hpa);
     ck_assert_uint_eq(space_read(s, GPA + PAGE), 0xabcdef);
-    ck_assert_uint_eq(probe_frames_in_use(s->probe), frames);
+    ck_assert_uint_eq(s->hal->frames_in_use, frames);
     /* "Already backed" needs no frame either. */
-    vmxsim_memory_fail_nth(s->probe->memory, 1);
+    s->hal->fail_at = 1;
     ck_assert_int_eq(FAULT(s, GPA + PAGE, SPACE_RW), VMXC_FAULT_ALREADY_BACKED);
-    vmxsim_memory_fail_nth(s->probe->memory, 0);
+    s->hal->fail_at = 0;
     space_destroy(s);
 }
 END_TEST
@@ -102,18 +99,18 @@ static unsigned publications; /* stores that were checked */
 static void check_zero_before_publication(void *context, vmxc_hpa_t hpa, uint64_t length)
 {
     struct space *s = context;
-    const struct probe_event *last = NULL;
+    const struct test_hal_entry *last = NULL;
 
     (void)length;
-    for (size_t i = 0; i < s->probe->event_count; i++)
-        if (s->probe->events[i].kind == PROBE_ALLOC &&
-            strcmp(s->probe->events[i].label, "guest page") == 0)
-            last = &s->probe->events[i];
-    if (last == NULL || (hpa & ~VMXC_PAGE_MASK) == last->hpa)
+    for (size_t i = 0; i < s->hal->log_count; i++)
+        if (s->hal->log[i].call == TEST_HAL_ALLOC &&
+            strcmp(s->hal->log[i].label, "guest page") == 0)
+            last = &s->hal->log[i];
+    if (last == NULL || (hpa & ~VMXC_PAGE_MASK) == last->value)
         return;
     publications++;
     for (uint64_t offset = 0; offset < PAGE; offset += 8)
-        ck_assert_uint_eq(vmxsim_memory_read64(s->probe->memory, last->hpa + offset), 0);
+        ck_assert_uint_eq(vmxsim_memory_read64(s->hal->memory, last->value + offset), 0);
 }
 
 START_TEST(a_frame_is_zero_before_an_entry_leads_to_it)
@@ -122,11 +119,11 @@ START_TEST(a_frame_is_zero_before_an_entry_leads_to_it)
 
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, 2 * PAGE, SPACE_RW, false));
     ck_assert_int_eq(FAULT(s, GPA + PAGE, VMXC_MAP_READ), VMXC_FAULT_MAPPED); /* tables are there */
-    probe_clear_log(s->probe);
-    s->probe->on_dirty = check_zero_before_publication;
-    s->probe->on_dirty_context = s;
+    test_hal_clear_log(s->hal);
+    s->hal->on_dirty = check_zero_before_publication;
+    s->hal->on_dirty_context = s;
     ck_assert_int_eq(FAULT(s, GPA, VMXC_MAP_READ), VMXC_FAULT_MAPPED);
-    s->probe->on_dirty = NULL;
+    s->hal->on_dirty = NULL;
     ck_assert_uint_gt(publications, 0);
     space_destroy(s);
 }
@@ -138,10 +135,9 @@ START_TEST(a_frame_that_cannot_be_used_is_given_back)
 
     OK(vmxc_addrspace_map_alloc(&s->space, GPA, 4 * PAGE, SPACE_RW, false));
     char *before = space_dump(s);
-    s->probe->refuse_after =
-        PROBE_FRAMES_BASE + 2 * PAGE; /* the HAL hands out what it cannot map */
+    s->hal->refuse_from = SPACE_FRAMES_BASE + 2 * PAGE; /* the HAL hands out what it cannot map */
     ck_assert_int_eq(FAULT(s, GPA, VMXC_MAP_READ), VMXC_FAULT_NO_MEMORY);
-    s->probe->refuse_after = 0;
+    s->hal->refuse_from = 0;
     space_assert_same(s, before, "a refused frame");
     space_destroy(s);
 }
@@ -269,7 +265,7 @@ static void assert_segments_right(struct space *s, vmxc_gpa_t gpa, uint64_t leng
             const vmxc_hpa_t hpa = space_hpa(s, gpa + seen);
             ck_assert_uint_eq(segments[i].hpa + at, hpa);
             ck_assert_ptr_eq((uint8_t *)segments[i].pointer + at,
-                             vmxsim_memory_pointer(s->probe->memory, hpa));
+                             vmxsim_memory_pointer(s->hal->memory, hpa));
         }
     }
     ck_assert_uint_eq(seen, length);
@@ -347,7 +343,7 @@ START_TEST(a_buffer_supplies_lazy_pages)
     assert_segments_right(s, GPA + PAGE + 5, 3 * PAGE, count);
     ck_assert_uint_eq(space_read(s, GPA + 4 * PAGE), 0);
     ck_assert_int_eq(FAULT(s, GPA + 5 * PAGE, VMXC_MAP_READ), VMXC_FAULT_MAPPED); /* no more */
-    vmxsim_memory_fail_nth(s->probe->memory, 2);
+    s->hal->fail_at = 2;
     count = 77;
     ck_assert_int_eq(buffer(s, GPA + 6 * PAGE, 2 * PAGE, SPACE_RW, &count), VMXC_NO_MEMORY);
     ck_assert_uint_eq(count, 77);
@@ -379,13 +375,13 @@ START_TEST(the_window_gives_one_segment_for_all_it_covers)
     size_t count;
 
     /* Linear over frames of the window that nobody uses. */
-    OK(vmxc_addrspace_map_linear(&s->space, GPA, PROBE_FRAMES_BASE + SPACE_2M, SPACE_2M, SPACE_RW));
+    OK(vmxc_addrspace_map_linear(&s->space, GPA, SPACE_FRAMES_BASE + SPACE_2M, SPACE_2M, SPACE_RW));
     OK(buffer(s, GPA + 7, SPACE_2M - 7, SPACE_RW, &count));
     ck_assert_uint_eq(count, 1);
     ck_assert_uint_eq(segments[0].length, SPACE_2M - 7);
-    ck_assert_ptr_eq(segments[0].pointer, s->probe->hal.window.pointer + SPACE_2M + 7);
+    ck_assert_ptr_eq(segments[0].pointer, s->hal->hal.window.pointer + SPACE_2M + 7);
     /* Beyond the window's end each frame is looked up; what is no memory there has no pointer. */
-    OK(vmxc_addrspace_map_linear(&s->space, 2 * GPA, PROBE_FRAMES_BASE + 1023 * PAGE, 3 * PAGE,
+    OK(vmxc_addrspace_map_linear(&s->space, 2 * GPA, SPACE_FRAMES_BASE + 1023 * PAGE, 3 * PAGE,
                                  SPACE_RW));
     OK(buffer(s, 2 * GPA + 8, 3 * PAGE - 8, SPACE_RW, &count));
     ck_assert_uint_eq(count, 2);
@@ -402,10 +398,10 @@ static uint8_t scattered[8][2 * VMXC_PAGE_SIZE];
 
 static void *scattered_phys_to_virt(void *context, vmxc_hpa_t hpa)
 {
-    struct probe *probe = context;
+    struct test_hal *hal = context;
 
     if (hpa >= 8 * PAGE)
-        return vmxsim_memory_pointer(probe->memory, hpa);
+        return vmxsim_memory_pointer(hal->memory, hpa);
     return &scattered[hpa / PAGE][hpa & VMXC_PAGE_MASK];
 }
 
@@ -417,7 +413,7 @@ START_TEST(a_segment_ends_where_its_pointer_is_not_contiguous)
     OK(vmxc_addrspace_map_linear(&s->space, GPA, 0, 8 * PAGE, SPACE_RW));
     OK(buffer(s, GPA + 5, 4 * PAGE, SPACE_RW, &count)); /* these pointers are contiguous */
     ck_assert_uint_eq(count, 1);
-    s->probe->hal.phys_to_virt = scattered_phys_to_virt;
+    s->hal->hal.phys_to_virt = scattered_phys_to_virt;
     OK(buffer(s, GPA + 5, 4 * PAGE, SPACE_RW, &count));
     ck_assert_uint_eq(count, 5);
     for (size_t i = 0; i < count; i++) {
@@ -645,9 +641,5 @@ static Suite *fault_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(fault_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(fault_suite());
 }

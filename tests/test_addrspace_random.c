@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/require.h"
 #include "support/rng.h"
 #include "support/space.h"
+#include "support/suite.h"
 
 #define PAGE     SPACE_PAGE
 #define PAGES    1536u                             /* three 2-MByte pages ... */
@@ -127,8 +129,8 @@ static void shadow_back(struct run *run, uint64_t page)
     p->hpa = space_hpa(run->s, gpa_of(page));
     p->content = rng_next(&run->rng);
     run->shadow.backed++;
-    ck_assert_uint_eq(space_read(run->s, gpa_of(page)), 0);
-    ck_assert_uint_eq(space_read(run->s, gpa_of(page) + PAGE - 8), 0);
+    require_uint(space_read(run->s, gpa_of(page)), ==, 0);
+    require_uint(space_read(run->s, gpa_of(page) + PAGE - 8), ==, 0);
     space_write(run->s, gpa_of(page), p->content);
 }
 
@@ -155,7 +157,7 @@ static bool is_done(const struct run *run, enum vmxc_status status, enum vmxc_st
 {
     if (status == VMXC_NO_MEMORY && run->may_fail)
         return false;
-    ck_assert_int_eq(status, expected);
+    require_uint(status, ==, expected);
     return status == VMXC_OK;
 }
 
@@ -234,7 +236,7 @@ static void do_fault(struct run *run)
         &run->s->space, gpa_of(page) + rng_below(&run->rng, PAGE), access);
     if (result == VMXC_FAULT_NO_MEMORY && expected == VMXC_FAULT_MAPPED && run->may_fail)
         return;
-    ck_assert_int_eq(result, expected);
+    require_uint(result, ==, expected);
     if (result == VMXC_FAULT_MAPPED)
         shadow_back(run, page);
 }
@@ -242,9 +244,9 @@ static void do_fault(struct run *run)
 /* A merge may invalidate several times, so its log is not looked at. */
 static void do_merge(struct run *run)
 {
-    ck_assert_int_eq(vmxc_ept_merge(vmxc_addrspace_ept(&run->s->space), BASE, PAGES * PAGE),
-                     VMXC_OK);
-    probe_clear_log(run->s->probe);
+    require_uint(vmxc_ept_merge(vmxc_addrspace_ept(&run->s->space), BASE, PAGES * PAGE), ==,
+                 VMXC_OK);
+    test_hal_clear_log(run->s->hal);
 }
 
 static enum vmxc_status expected_buffer(const struct run *run, vmxc_gpa_t gpa, uint64_t length,
@@ -287,11 +289,11 @@ static void do_buffer(struct run *run)
         for (uint64_t k = 0; k < segments[i].length;
              k += k + PAGE < segments[i].length ? PAGE : 1) {
             const vmxc_hpa_t hpa = space_hpa(run->s, gpa + at + k);
-            ck_assert_uint_eq(segments[i].hpa + k, hpa);
-            ck_assert_ptr_eq((uint8_t *)segments[i].pointer + k,
-                             vmxsim_memory_pointer(run->s->probe->memory, hpa));
+            require_uint(segments[i].hpa + k, ==, hpa);
+            require_that((uint8_t *)segments[i].pointer + k ==
+                         vmxsim_memory_pointer(run->s->hal->memory, hpa));
         }
-    ck_assert(!done || at == length);
+    require_that(!done || at == length);
 }
 
 /* ---- Comparison ---- */
@@ -313,21 +315,21 @@ static void check_page(struct run *run, uint64_t page)
         vmxc_addrspace_translate_with_limit(&run->s->space, gpa_of(page) + offset, &limit);
 
     if (p->kind == NOTHING || !p->backed) {
-        ck_assert_int_eq(status, p->kind == NOTHING ? VMXC_NOT_FOUND : VMXC_NOT_BACKED);
+        require_uint(status, ==, p->kind == NOTHING ? VMXC_NOT_FOUND : VMXC_NOT_BACKED);
         return;
     }
-    ck_assert_int_eq(status, VMXC_OK);
-    ck_assert_uint_eq(limit.translation.hpa, p->hpa + offset);
-    ck_assert_uint_eq(limit.translation.flags, p->flags);
-    ck_assert_uint_le(limit.area_base, gpa_of(page));
-    ck_assert_uint_eq(limit.area_base + limit.area_size, gpa_of(area_end(&run->shadow, page)));
-    ck_assert_uint_ge(limit.contiguous, PAGE - offset);
-    ck_assert_uint_le(gpa_of(page) + offset + limit.contiguous, limit.area_base + limit.area_size);
+    require_uint(status, ==, VMXC_OK);
+    require_uint(limit.translation.hpa, ==, p->hpa + offset);
+    require_uint(limit.translation.flags, ==, p->flags);
+    require_uint(limit.area_base, <=, gpa_of(page));
+    require_uint(limit.area_base + limit.area_size, ==, gpa_of(area_end(&run->shadow, page)));
+    require_uint(limit.contiguous, >=, PAGE - offset);
+    require_uint(gpa_of(page) + offset + limit.contiguous, <=, limit.area_base + limit.area_size);
     if (p->kind == LINEAR)
-        ck_assert_uint_eq(gpa_of(page) + offset + limit.contiguous,
-                          limit.area_base + limit.area_size);
+        require_uint(gpa_of(page) + offset + limit.contiguous, ==,
+                     limit.area_base + limit.area_size);
     else
-        ck_assert_uint_eq(vmxsim_memory_read64(run->s->probe->memory, p->hpa), p->content);
+        require_uint(vmxsim_memory_read64(run->s->hal->memory, p->hpa), ==, p->content);
 }
 
 static void check_all(struct run *run)
@@ -335,13 +337,13 @@ static void check_all(struct run *run)
     const struct space *s = run->s;
     uint64_t areas = 0;
 
-    ck_assert(vmxc_addrspace_is_valid(&s->space));
+    require_that(vmxc_addrspace_is_valid(&s->space));
     for (uint64_t i = 0; i < PAGES; i++) {
         areas += run->shadow.pages[i].kind != NOTHING && run->shadow.pages[i].first;
         check_page(run, i);
     }
-    ck_assert_uint_eq(s->space.areas.count, areas);
-    ck_assert_uint_eq(s->space.areas.spare_count, 0);
+    require_uint(s->space.areas.count, ==, areas);
+    require_uint(s->space.areas.spare_count, ==, 0);
 }
 
 /* Frames in use are pages, tables and nodes of areas: at most two levels here. */
@@ -349,10 +351,10 @@ static void check_frames(struct run *run)
 {
     const struct space *s = run->s;
     const uint64_t others = run->shadow.backed + vmxc_ept_count_tables(&s->space.ept);
-    const uint64_t used = probe_frames_in_use(s->probe);
+    const uint64_t used = s->hal->frames_in_use;
 
-    ck_assert_uint_ge(used, others + (s->space.areas.height != 0));
-    ck_assert_uint_le(used, others + 1 + s->space.areas.count / 51);
+    require_uint(used, >=, others + (s->space.areas.height != 0));
+    require_uint(used, <=, others + 1 + s->space.areas.count / 51);
 }
 
 static void step(struct run *run)
@@ -388,12 +390,12 @@ static void run_sequences(uint64_t seed, uint64_t count, bool may_fail, unsigned
         run->s = space_create_with(&config, 4096, window);
         for (unsigned i = 0; i < SEQUENCE; i++) {
             if (may_fail)
-                vmxsim_memory_fail_randomly(run->s->probe->memory, rng_next(&run->rng), 100000);
-            probe_clear_log(run->s->probe);
+                test_hal_fail_randomly(run->s->hal, rng_next(&run->rng), 100000);
+            test_hal_clear_log(run->s->hal);
             step(run);
-            ck_assert_msg(run->unreachable || space_freed_after_invalidation(run->s),
-                          "seed %" PRIu64 " sequence %" PRIu64 " step %u", seed, sequence, i);
-            vmxsim_memory_fail_randomly(run->s->probe->memory, 0, 0);
+            require(run->unreachable || space_freed_after_invalidation(run->s),
+                    "seed %" PRIu64 " sequence %" PRIu64 " step %u", seed, sequence, i);
+            test_hal_fail_randomly(run->s->hal, 0, 0);
             check_page(run, rng_below(&run->rng, PAGES));
             if (i % 30 == 29) {
                 check_all(run);
@@ -434,9 +436,5 @@ int main(void)
     tcase_add_test(random, random_operations_without_window_and_large_pages_agree_with_a_shadow);
     suite_add_tcase(suite, random);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

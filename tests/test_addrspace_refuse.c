@@ -6,12 +6,10 @@
 #include <string.h>
 
 #include "support/space.h"
+#include "support/suite.h"
 
 #define GPA  UINT64_C(0x40000000)
 #define PAGE SPACE_PAGE
-
-#define OK(call)              ck_assert_int_eq((call), VMXC_OK)
-#define FAULT(s, gpa, access) vmxc_addrspace_handle_page_fault(&(s)->space, (gpa), (access))
 
 /* ---- Life cycle ---- */
 
@@ -28,7 +26,7 @@ START_TEST(init_refuses_what_cannot_be_a_space)
         {UINT64_MAX - PAGE + 1, PAGE},          /* ends at 2^64 */
         {PAGE, UINT64_MAX - PAGE + 1},          /* wraps */
     };
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_addrspace space;
     struct vmxc_addrspace untouched;
 
@@ -36,13 +34,13 @@ START_TEST(init_refuses_what_cannot_be_a_space)
     memcpy(&untouched, &space, sizeof(space));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         ck_assert_int_eq(
-            vmxc_addrspace_init(&space, &probe->hal, &space_config, bad[i].base, bad[i].size),
+            vmxc_addrspace_init(&space, &hal->hal, &space_config, bad[i].base, bad[i].size),
             VMXC_INVALID_INPUT);
-    vmxsim_memory_fail_nth(probe->memory, 1);
-    ck_assert_int_eq(vmxc_addrspace_init(&space, &probe->hal, &space_config, 0, PAGE),
+    hal->fail_at = 1;
+    ck_assert_int_eq(vmxc_addrspace_init(&space, &hal->hal, &space_config, 0, PAGE),
                      VMXC_NO_MEMORY);
     ck_assert_mem_eq(&space, &untouched, sizeof(space));
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -83,10 +81,10 @@ END_TEST
 
 START_TEST(accessors_tell_the_extent)
 {
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_addrspace space;
 
-    OK(vmxc_addrspace_init(&space, &probe->hal, &space_config, 0x10000, 0x8000));
+    OK(vmxc_addrspace_init(&space, &hal->hal, &space_config, 0x10000, 0x8000));
     ck_assert_uint_eq(vmxc_addrspace_base(&space), 0x10000);
     ck_assert_uint_eq(vmxc_addrspace_size(&space), 0x8000);
     ck_assert_uint_eq(vmxc_addrspace_end(&space), 0x18000);
@@ -103,7 +101,7 @@ START_TEST(accessors_tell_the_extent)
     vmxc_addrspace_fini(&space);
     vmxc_addrspace_fini(&space);
     ck_assert_uint_eq(vmxc_addrspace_size(&space), 0);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -359,17 +357,17 @@ START_TEST(an_operation_without_memory_changes_nothing)
     for (uint64_t n = 1;; n++) {
         char *before = space_dump(s);
 
-        vmxsim_memory_fail_nth(s->probe->memory, n);
-        probe_clear_log(s->probe);
+        s->hal->fail_at = n;
+        test_hal_clear_log(s->hal);
         const enum vmxc_status status = operations[_i].run(&s->space);
-        vmxsim_memory_fail_nth(s->probe->memory, 0);
+        s->hal->fail_at = 0;
         if (status == VMXC_OK) {
             free(before);
             break;
         }
         failures++;
         ck_assert_int_eq(status, VMXC_NO_MEMORY);
-        ck_assert_uint_eq(probe_count_events(s->probe, PROBE_INVALIDATE), 0);
+        ck_assert_uint_eq(test_hal_count(s->hal, TEST_HAL_INVALIDATE), 0);
         space_assert_same(s, before, operations[_i].name);
     }
     ck_assert_msg(failures >= operations[_i].least_failures, "%s: only %u allocations",
@@ -382,11 +380,11 @@ START_TEST(unmapping_whole_areas_needs_no_memory)
 {
     struct space *s = mixed_space();
 
-    vmxsim_memory_fail_randomly(s->probe->memory, 1, 1000000);
+    test_hal_fail_randomly(s->hal, 1, 1000000);
     OK(vmxc_addrspace_unmap(&s->space, GPA, 16 * PAGE));
     OK(vmxc_addrspace_unmap(&s->space, 0, 7 * SPACE_1G));
     OK(vmxc_addrspace_clear(&s->space));
-    ck_assert_uint_eq(probe_frames_in_use(s->probe), 1);
+    ck_assert_uint_eq(s->hal->frames_in_use, 1);
     space_destroy(s);
 }
 END_TEST
@@ -421,9 +419,5 @@ static Suite *addrspace_refuse_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(addrspace_refuse_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(addrspace_refuse_suite());
 }

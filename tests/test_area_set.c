@@ -1,48 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The area set: ranges, lookups, splitting, cost of one operation, the validity check. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "internal/area_set.h"
-#include "support/probe_hal.h"
-#include "vmxcore/area_set.h"
+#include "support/areas.h"
+#include "support/suite.h"
+#include "support/test_hal.h"
 
 #define PAGE VMXC_PAGE_SIZE
-
-static struct vmxc_area area_at(vmxc_gpa_t base, uint64_t size)
-{
-    return (struct vmxc_area){
-        .base = base, .size = size, .hpa = base + 0x100000000, .flags = VMXC_MAP_READ};
-}
-
-/* The i-th of many areas: one page, and a hole of one page behind it. */
-static struct vmxc_area nth_area(uint64_t i)
-{
-    return area_at(2 * i * PAGE, PAGE);
-}
-
-static void insert(struct vmxc_area_set *set, const struct vmxc_area *area)
-{
-    ck_assert_int_eq(vmxc_area_set_insert(set, area), VMXC_OK);
-}
-
-static void insert_many(struct vmxc_area_set *set, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        const struct vmxc_area area = nth_area(i);
-        insert(set, &area);
-    }
-}
-
-static void assert_same(const struct vmxc_area *a, const struct vmxc_area *b)
-{
-    ck_assert_uint_eq(a->base, b->base);
-    ck_assert_uint_eq(a->size, b->size);
-    ck_assert_ptr_eq(a->backend, b->backend);
-    ck_assert_uint_eq(a->hpa, b->hpa);
-    ck_assert_uint_eq(a->flags, b->flags);
-    ck_assert_int_eq(a->lazy, b->lazy);
-}
 
 /* ---- Negative cases ---- */
 
@@ -59,12 +24,12 @@ START_TEST(an_invalid_range_is_refused)
         {UINT64_MAX - PAGE + 1, 2 * PAGE},
         {PAGE, UINT64_MAX - PAGE + 1},
     };
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
     const struct vmxc_area good = area_at(0x5000, PAGE);
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert(&set, &good);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert(&set, &good);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         const struct vmxc_area area = area_at(bad[i].base, bad[i].size);
         ck_assert_int_eq(vmxc_area_set_insert(&set, &area), VMXC_INVALID_INPUT);
@@ -73,27 +38,27 @@ START_TEST(an_invalid_range_is_refused)
     ck_assert_int_eq(vmxc_area_set_split(&set, 0x5800), VMXC_INVALID_INPUT);
     ck_assert_uint_eq(set.count, 1);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(an_empty_set_answers_and_owns_no_frame)
 {
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
     struct vmxc_area area = area_at(0, PAGE);
 
-    vmxc_area_set_init(&set, &probe->hal);
+    vmxc_area_set_init(&set, &hal->hal);
     ck_assert_int_eq(vmxc_area_set_find(&set, 0, &area), VMXC_NOT_FOUND);
     ck_assert_int_eq(vmxc_area_set_find_from(&set, 0, &area), VMXC_NOT_FOUND);
     ck_assert_int_eq(vmxc_area_set_erase(&set, 0), VMXC_NOT_FOUND);
     ck_assert_int_eq(vmxc_area_set_update(&set, 0, &area), VMXC_NOT_FOUND);
     ck_assert_int_eq(vmxc_area_set_split(&set, 0), VMXC_OK);
     ck_assert(vmxc_area_set_is_valid(&set));
-    ck_assert_uint_eq(probe_frames_in_use(probe), 0);
+    ck_assert_uint_eq(hal->frames_in_use, 0);
     vmxc_area_set_fini(&set);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -115,14 +80,14 @@ START_TEST(every_kind_of_overlap_is_refused)
         {0x3000, 0x1000, VMXC_OK},             /* just below */
         {0x9000, 0x1000, VMXC_OK},             /* just above */
     };
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
     const struct vmxc_area first = area_at(0x4000, 0x2000);
     const struct vmxc_area second = area_at(0x8000, 0x1000);
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert(&set, &first);
-    insert(&set, &second);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert(&set, &first);
+    area_insert(&set, &second);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct vmxc_area area = area_at(cases[i].base, cases[i].size);
         ck_assert_msg(vmxc_area_set_insert(&set, &area) == cases[i].status, "case %zu", i);
@@ -130,30 +95,30 @@ START_TEST(every_kind_of_overlap_is_refused)
     ck_assert_uint_eq(set.count, 5);
     ck_assert(vmxc_area_set_is_valid(&set));
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(overlap_with_the_first_area_of_the_next_leaf_is_seen)
 {
-    struct probe *probe = probe_create(64, true);
+    struct test_hal *hal = test_hal_create(64);
     struct vmxc_area_set set;
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert_many(&set, 1000);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert_many(&set, 1000);
     ck_assert_uint_gt(set.height, 1);
     for (uint64_t i = 0; i + 1 < 1000; i++) {
         const struct vmxc_area area = area_at((2 * i + 1) * PAGE, 2 * PAGE);
         ck_assert_int_eq(vmxc_area_set_insert(&set, &area), VMXC_ALREADY_EXISTS);
     }
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(an_update_must_keep_its_place)
 {
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
     const struct vmxc_area areas[] = {area_at(0x1000, 0x1000), area_at(0x4000, 0x2000),
                                       area_at(0x8000, 0x1000)};
@@ -169,9 +134,9 @@ START_TEST(an_update_must_keep_its_place)
     };
     struct vmxc_area found;
 
-    vmxc_area_set_init(&set, &probe->hal);
+    vmxc_area_set_init(&set, &hal->hal);
     for (size_t i = 0; i < 3; i++)
-        insert(&set, &areas[i]);
+        area_insert(&set, &areas[i]);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct vmxc_area area = area_at(cases[i].base, cases[i].size);
         ck_assert_msg(vmxc_area_set_update(&set, 0x4000, &area) == cases[i].status, "case %zu", i);
@@ -184,20 +149,20 @@ START_TEST(an_update_must_keep_its_place)
     ck_assert_int_eq(vmxc_area_set_find(&set, 0x2fff, &found), VMXC_NOT_FOUND);
     ck_assert(vmxc_area_set_is_valid(&set));
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(moving_the_first_area_of_a_leaf_renews_the_keys_above)
 {
-    struct probe *probe = probe_create(64, true);
+    struct test_hal *hal = test_hal_create(64);
     struct vmxc_area_set set;
     struct vmxc_area found;
 
-    vmxc_area_set_init(&set, &probe->hal);
+    vmxc_area_set_init(&set, &hal->hal);
     for (uint64_t i = 0; i < 1000; i++) {
         const struct vmxc_area area = area_at((4 * i + 2) * PAGE, 2 * PAGE);
-        insert(&set, &area);
+        area_insert(&set, &area);
     }
     for (uint64_t i = 0; i < 1000; i++) {
         const uint64_t base = (4 * i + 2) * PAGE;
@@ -208,10 +173,10 @@ START_TEST(moving_the_first_area_of_a_leaf_renews_the_keys_above)
         ck_assert_int_eq(vmxc_area_set_update(&set, down.base, &up), VMXC_OK);
         ck_assert(vmxc_area_set_is_valid(&set));
         ck_assert_int_eq(vmxc_area_set_find(&set, up.base, &found), VMXC_OK);
-        assert_same(&found, &up);
+        area_assert_same(&found, &up);
     }
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -219,54 +184,54 @@ END_TEST
 
 START_TEST(find_and_find_from_see_bounds_exactly)
 {
-    struct probe *probe = probe_create(64, true);
+    struct test_hal *hal = test_hal_create(64);
     struct vmxc_area_set set;
     struct vmxc_area found;
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert_many(&set, 2000);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert_many(&set, 2000);
     for (uint64_t i = 0; i < 2000; i++) {
         const struct vmxc_area area = nth_area(i);
         const vmxc_gpa_t end = area.base + area.size;
 
         ck_assert_int_eq(vmxc_area_set_find(&set, area.base, &found), VMXC_OK);
-        assert_same(&found, &area);
+        area_assert_same(&found, &area);
         ck_assert_int_eq(vmxc_area_set_find(&set, end - 1, &found), VMXC_OK);
-        assert_same(&found, &area);
+        area_assert_same(&found, &area);
         ck_assert_int_eq(vmxc_area_set_find(&set, end, &found), VMXC_NOT_FOUND);
         ck_assert_int_eq(vmxc_area_set_find_from(&set, end - 1, &found), VMXC_OK);
-        assert_same(&found, &area);
+        area_assert_same(&found, &area);
         if (i + 1 < 2000) {
             const struct vmxc_area next = nth_area(i + 1);
             ck_assert_int_eq(vmxc_area_set_find_from(&set, end, &found), VMXC_OK);
-            assert_same(&found, &next);
+            area_assert_same(&found, &next);
         } else {
             ck_assert_int_eq(vmxc_area_set_find_from(&set, end, &found), VMXC_NOT_FOUND);
         }
     }
     ck_assert_int_eq(vmxc_area_set_find(&set, UINT64_MAX, &found), VMXC_NOT_FOUND);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(find_from_below_the_first_area_is_the_first_area)
 {
-    struct probe *probe = probe_create(64, true);
+    struct test_hal *hal = test_hal_create(64);
     struct vmxc_area_set set;
     struct vmxc_area found;
 
-    vmxc_area_set_init(&set, &probe->hal);
+    vmxc_area_set_init(&set, &hal->hal);
     for (uint64_t i = 500; i-- > 0;) { /* descending: the left edge is lowered each time */
         const struct vmxc_area area = area_at((i + 10) * PAGE, PAGE);
-        insert(&set, &area);
+        area_insert(&set, &area);
         ck_assert_int_eq(vmxc_area_set_find_from(&set, 0, &found), VMXC_OK);
-        assert_same(&found, &area);
+        area_assert_same(&found, &area);
         ck_assert_int_eq(vmxc_area_set_find(&set, 0, &found), VMXC_NOT_FOUND);
         ck_assert(vmxc_area_set_is_valid(&set));
     }
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -274,14 +239,14 @@ END_TEST
 
 START_TEST(a_split_moves_the_host_address_along)
 {
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
     struct vmxc_area area = area_at(0x10000, 0x4000);
     struct vmxc_area found;
 
     area.hpa = 0; /* an ordinary host address */
-    vmxc_area_set_init(&set, &probe->hal);
-    insert(&set, &area);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert(&set, &area);
     ck_assert_int_eq(vmxc_area_set_split(&set, 0x10000), VMXC_OK); /* a boundary already */
     ck_assert_int_eq(vmxc_area_set_split(&set, 0x14000), VMXC_OK); /* nothing there */
     ck_assert_uint_eq(set.count, 1);
@@ -295,28 +260,28 @@ START_TEST(a_split_moves_the_host_address_along)
     ck_assert_uint_eq(found.size, 0x1000);
     ck_assert_uint_eq(found.hpa, 0x3000);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(a_split_leaves_no_host_address_where_there_was_none)
 {
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
     struct vmxc_area area = area_at(0x10000, 0x4000);
     struct vmxc_area found;
 
     area.hpa = VMXC_AREA_NO_HPA;
     area.lazy = true;
-    vmxc_area_set_init(&set, &probe->hal);
-    insert(&set, &area);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert(&set, &area);
     ck_assert_int_eq(vmxc_area_set_split(&set, 0x11000), VMXC_OK);
     ck_assert_int_eq(vmxc_area_set_find(&set, 0x11000, &found), VMXC_OK);
     ck_assert_uint_eq(found.hpa, VMXC_AREA_NO_HPA);
     ck_assert(found.lazy);
     ck_assert_uint_eq(found.flags, VMXC_MAP_READ);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -325,36 +290,37 @@ END_TEST
 START_TEST(one_operation_among_100000_areas_visits_few_nodes)
 {
     const uint64_t count = 100000;
-    struct probe *probe = probe_create(4000, false);
+    struct test_hal *hal = test_hal_create(4000);
     struct vmxc_area_set set;
     struct vmxc_area found;
 
-    vmxc_area_set_init(&set, &probe->hal);
+    test_hal_set_window(hal, false);
+    vmxc_area_set_init(&set, &hal->hal);
     for (uint64_t i = 0; i < count; i++) {
         const struct vmxc_area area = area_at(4 * i * PAGE, 2 * PAGE);
-        insert(&set, &area);
+        area_insert(&set, &area);
     }
     ck_assert_uint_eq(set.height, 3);
     for (uint64_t i = 0; i < count; i += 997) {
         const vmxc_gpa_t base = 4 * i * PAGE;
         const struct vmxc_area area = area_at(base + 2 * PAGE, PAGE);
 
-        probe->lookups = 0;
+        hal->lookups = 0;
         ck_assert_int_eq(vmxc_area_set_find(&set, base, &found), VMXC_OK);
-        ck_assert_uint_eq(probe->lookups, 3);
-        probe->lookups = 0;
+        ck_assert_uint_eq(hal->lookups, 3);
+        hal->lookups = 0;
         ck_assert_int_eq(vmxc_area_set_split(&set, base + PAGE), VMXC_OK);
-        ck_assert_uint_le(probe->lookups, 3 + 3 + 4 * 4);
-        probe->lookups = 0;
-        insert(&set, &area);
-        ck_assert_uint_le(probe->lookups, 3 + 4 * 4);
-        probe->lookups = 0;
+        ck_assert_uint_le(hal->lookups, 3 + 3 + 4 * 4);
+        hal->lookups = 0;
+        area_insert(&set, &area);
+        ck_assert_uint_le(hal->lookups, 3 + 4 * 4);
+        hal->lookups = 0;
         ck_assert_int_eq(vmxc_area_set_erase(&set, base), VMXC_OK);
-        ck_assert_uint_le(probe->lookups, 3 + 3 * 2 + 1);
+        ck_assert_uint_le(hal->lookups, 3 + 3 * 2 + 1);
     }
     ck_assert(vmxc_area_set_is_valid(&set));
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -366,10 +332,10 @@ struct damage {
     struct area_node *root, *inner, *leaf;
 };
 
-static void damage_init(struct damage *damage, struct probe *probe)
+static void damage_init(struct damage *damage, struct test_hal *hal)
 {
-    vmxc_area_set_init(&damage->set, &probe->hal);
-    insert_many(&damage->set, 20000);
+    vmxc_area_set_init(&damage->set, &hal->hal);
+    area_insert_many(&damage->set, 20000);
     ck_assert_uint_eq(damage->set.height, 3);
     damage->root = area_node_at(&damage->set, damage->set.root_hpa);
     damage->inner = area_node_at(&damage->set, damage->root->u.inner.child_hpa[1]);
@@ -387,10 +353,11 @@ static void damage_init(struct damage *damage, struct probe *probe)
 
 START_TEST(the_validity_check_sees_damage)
 {
-    struct probe *probe = probe_create(4000, false);
+    struct test_hal *hal = test_hal_create(4000);
     struct damage d;
 
-    damage_init(&d, probe);
+    test_hal_set_window(hal, false);
+    damage_init(&d, hal);
     ASSERT_SEEN(&d, d.set.count, 19999);
     ASSERT_SEEN(&d, d.set.height, 2);
     ASSERT_SEEN(&d, d.set.height, AREA_SET_MAX_HEIGHT + 1);
@@ -410,35 +377,36 @@ START_TEST(the_validity_check_sees_damage)
     ASSERT_SEEN(&d, d.inner->u.inner.child_hpa[1], d.inner->u.inner.child_hpa[2]);
     ASSERT_SEEN(&d, d.inner->u.inner.child_hpa[1], UINT64_C(1) << 45); /* no memory */
 
-    const struct vmxc_hal *hal = d.set.hal;
     d.set.hal = NULL;
     ck_assert(!vmxc_area_set_is_valid(&d.set));
-    d.set.hal = hal;
+    d.set.hal = &hal->hal;
     vmxc_area_set_fini(&d.set);
     ASSERT_SEEN(&d, d.set.count, 1);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(every_store_is_announced)
 {
-    struct probe *probe = probe_create(64, true);
+    struct test_hal *hal = test_hal_create(64);
     struct vmxc_area_set set;
     const struct vmxc_area area = nth_area(7);
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert_many(&set, 7);
-    uint64_t before = probe->dirty_calls;
-    insert(&set, &area);
-    ck_assert_uint_gt(probe->dirty_calls, before);
-    before = probe->dirty_calls;
+    test_hal_watch_stores(hal);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert_many(&set, 7);
+    uint64_t before = hal->announced;
+    area_insert(&set, &area);
+    ck_assert_uint_gt(hal->announced, before);
+    before = hal->announced;
     ck_assert_int_eq(vmxc_area_set_update(&set, area.base, &area), VMXC_OK);
-    ck_assert_uint_gt(probe->dirty_calls, before);
-    before = probe->dirty_calls;
+    ck_assert_uint_gt(hal->announced, before);
+    before = hal->announced;
     ck_assert_int_eq(vmxc_area_set_erase(&set, area.base), VMXC_OK);
-    ck_assert_uint_gt(probe->dirty_calls, before);
+    ck_assert_uint_gt(hal->announced, before);
+    test_hal_assert_announced(hal);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -479,9 +447,5 @@ static Suite *area_set_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(area_set_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(area_set_suite());
 }

@@ -7,46 +7,13 @@
 #include <string.h>
 
 #include "internal/area_set.h"
-#include "support/probe_hal.h"
+#include "support/areas.h"
+#include "support/require.h"
 #include "support/rng.h"
-#include "vmxcore/area_set.h"
+#include "support/suite.h"
+#include "support/test_hal.h"
 
 #define PAGE VMXC_PAGE_SIZE
-
-static struct vmxc_area area_at(vmxc_gpa_t base, uint64_t size)
-{
-    return (struct vmxc_area){
-        .base = base, .size = size, .hpa = base + 0x100000000, .flags = VMXC_MAP_READ};
-}
-
-/* The i-th of many areas: one page, and a hole of one page behind it. */
-static struct vmxc_area nth_area(uint64_t i)
-{
-    return area_at(2 * i * PAGE, PAGE);
-}
-
-static void insert(struct vmxc_area_set *set, const struct vmxc_area *area)
-{
-    ck_assert_int_eq(vmxc_area_set_insert(set, area), VMXC_OK);
-}
-
-static void insert_many(struct vmxc_area_set *set, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        const struct vmxc_area area = nth_area(i);
-        insert(set, &area);
-    }
-}
-
-static void assert_same(const struct vmxc_area *a, const struct vmxc_area *b)
-{
-    ck_assert_uint_eq(a->base, b->base);
-    ck_assert_uint_eq(a->size, b->size);
-    ck_assert_ptr_eq(a->backend, b->backend);
-    ck_assert_uint_eq(a->hpa, b->hpa);
-    ck_assert_uint_eq(a->flags, b->flags);
-    ck_assert_int_eq(a->lazy, b->lazy);
-}
 
 /* ---- Frames ---- */
 
@@ -57,83 +24,83 @@ static void fill_randomly(struct vmxc_area_set *set, struct rng *rng, uint64_t c
     while (set->count < count) {
         const struct vmxc_area area = nth_area(rng_below(rng, places));
         const enum vmxc_status status = vmxc_area_set_insert(set, &area);
-        ck_assert(status == VMXC_OK || status == VMXC_ALREADY_EXISTS);
+        require_that(status == VMXC_OK || status == VMXC_ALREADY_EXISTS);
     }
 }
 
 START_TEST(an_insertion_without_memory_changes_nothing)
 {
-    struct probe *probe = probe_create(4000, true);
+    struct test_hal *hal = test_hal_create(4000);
     struct vmxc_area_set set;
     uint64_t failures = 0;
 
-    vmxc_area_set_init(&set, &probe->hal);
+    vmxc_area_set_init(&set, &hal->hal);
     for (uint64_t i = 0; i < 30000; i++) {
         const struct vmxc_area area = nth_area(i);
         struct vmxc_area found;
-        const uint64_t before = probe_frames_in_use(probe);
+        const uint64_t before = hal->frames_in_use;
 
         for (uint64_t n = 1;; n++) {
-            vmxsim_memory_fail_nth(probe->memory, n);
+            hal->fail_at = n;
             const enum vmxc_status status = vmxc_area_set_insert(&set, &area);
-            vmxsim_memory_fail_nth(probe->memory, 0);
+            hal->fail_at = 0;
             if (status == VMXC_OK)
                 break;
             failures++;
-            ck_assert_int_eq(status, VMXC_NO_MEMORY);
-            ck_assert_uint_eq(probe_frames_in_use(probe), before);
-            ck_assert_uint_eq(set.count, i);
-            ck_assert_int_eq(vmxc_area_set_find(&set, area.base, &found), VMXC_NOT_FOUND);
-            ck_assert(i > 2000 || vmxc_area_set_is_valid(&set));
+            require_uint(status, ==, VMXC_NO_MEMORY);
+            require_uint(hal->frames_in_use, ==, before);
+            require_uint(set.count, ==, i);
+            require_uint(vmxc_area_set_find(&set, area.base, &found), ==, VMXC_NOT_FOUND);
+            require_that(i > 2000 || vmxc_area_set_is_valid(&set));
         }
     }
-    ck_assert_uint_eq(set.height, 3);
-    ck_assert_uint_gt(failures, 30000 / AREA_LEAF_CAPACITY);
-    ck_assert(vmxc_area_set_is_valid(&set));
+    require_uint(set.height, ==, 3);
+    require_uint(failures, >, 30000 / AREA_LEAF_CAPACITY);
+    require_that(vmxc_area_set_is_valid(&set));
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(a_split_without_memory_changes_nothing)
 {
-    struct probe *probe = probe_create(64, true);
+    struct test_hal *hal = test_hal_create(64);
     struct vmxc_area_set set;
     const struct vmxc_area all = area_at(0, 1000 * PAGE);
     uint64_t failures = 0;
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert(&set, &all);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert(&set, &all);
     for (uint64_t i = 1; i < 1000; i++) {
-        const uint64_t before = probe_frames_in_use(probe);
+        const uint64_t before = hal->frames_in_use;
 
         for (uint64_t n = 1;; n++) {
-            vmxsim_memory_fail_nth(probe->memory, n);
+            hal->fail_at = n;
             const enum vmxc_status status = vmxc_area_set_split(&set, i * PAGE);
-            vmxsim_memory_fail_nth(probe->memory, 0);
+            hal->fail_at = 0;
             if (status == VMXC_OK)
                 break;
             failures++;
-            ck_assert_int_eq(status, VMXC_NO_MEMORY);
-            ck_assert_uint_eq(probe_frames_in_use(probe), before);
-            ck_assert_uint_eq(set.count, i);
+            require_uint(status, ==, VMXC_NO_MEMORY);
+            require_uint(hal->frames_in_use, ==, before);
+            require_uint(set.count, ==, i);
         }
-        ck_assert(vmxc_area_set_is_valid(&set));
+        require_that(vmxc_area_set_is_valid(&set));
     }
-    ck_assert_uint_gt(failures, 9);
+    require_uint(failures, >, 9);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(reserved_insertions_at_several_places_need_no_memory)
 {
     const uint64_t seed = 20;
-    struct probe *probe = probe_create(8000, true);
+    struct test_hal *hal = test_hal_create(8000);
     struct rng rng = rng_seeded(seed);
     struct vmxc_area_set set;
 
-    vmxc_area_set_init(&set, &probe->hal);
+    vmxc_area_set_init(&set, &hal->hal);
     for (unsigned round = 0; round < 4000; round++) {
         const uint64_t places = 40000;
         const unsigned spots = 1 + (unsigned)rng_below(&rng, 3);
@@ -145,73 +112,73 @@ START_TEST(reserved_insertions_at_several_places_need_no_memory)
             /* Up to four neighbours at each spot, far above the others but among those of earlier rounds. */
             const uint64_t base = (uint64_t)1 << 40 | rng_below(&rng, places) << 20;
             const unsigned insertions = 1 + (unsigned)rng_below(&rng, 4);
-            ck_assert_int_eq(vmxc_area_set_reserve(&set, base, insertions), VMXC_OK);
+            require_uint(vmxc_area_set_reserve(&set, base, insertions), ==, VMXC_OK);
             for (unsigned k = 0; k < insertions; k++)
                 areas[count++] = area_at(base + k * PAGE, PAGE);
         }
         const uint32_t spare = set.spare_count;
-        ck_assert_uint_le(spare, 12 * 4);
-        vmxsim_memory_fail_randomly(probe->memory, seed, 1000000);
+        require_uint(spare, <=, 12 * 4);
+        test_hal_fail_randomly(hal, seed, 1000000);
         for (unsigned k = count; k-- > 0;) {
             const enum vmxc_status status = vmxc_area_set_insert(&set, &areas[k]);
-            ck_assert_msg(status == VMXC_OK || status == VMXC_ALREADY_EXISTS,
-                          "seed %" PRIu64 " round %u", seed, round);
+            require(status == VMXC_OK || status == VMXC_ALREADY_EXISTS, "seed %" PRIu64 " round %u",
+                    seed, round);
         }
-        vmxsim_memory_fail_randomly(probe->memory, seed, 0);
+        test_hal_fail_randomly(hal, seed, 0);
         vmxc_area_set_trim(&set);
-        ck_assert_uint_eq(set.spare_count, 0);
-        ck_assert(round % 200 != 0 || vmxc_area_set_is_valid(&set));
+        require_uint(set.spare_count, ==, 0);
+        require_that(round % 200 != 0 || vmxc_area_set_is_valid(&set));
     }
-    ck_assert_uint_eq(set.height, 3);
-    ck_assert(vmxc_area_set_is_valid(&set));
+    require_uint(set.height, ==, 3);
+    require_that(vmxc_area_set_is_valid(&set));
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(a_reservation_takes_no_frame_where_the_leaf_has_room)
 {
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert_many(&set, AREA_LEAF_CAPACITY - 3);
-    ck_assert_uint_eq(probe_frames_in_use(probe), 1);
-    ck_assert_int_eq(vmxc_area_set_reserve(&set, 0x1000, 3), VMXC_OK);
-    ck_assert_uint_eq(probe_frames_in_use(probe), 1);
-    ck_assert_int_eq(vmxc_area_set_reserve(&set, 0x1000, 1), VMXC_OK); /* a sibling and a root */
-    ck_assert_uint_eq(probe_frames_in_use(probe), 3);
-    ck_assert(vmxc_area_set_is_valid(&set));
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert_many(&set, AREA_LEAF_CAPACITY - 3);
+    require_uint(hal->frames_in_use, ==, 1);
+    require_uint(vmxc_area_set_reserve(&set, 0x1000, 3), ==, VMXC_OK);
+    require_uint(hal->frames_in_use, ==, 1);
+    require_uint(vmxc_area_set_reserve(&set, 0x1000, 1), ==, VMXC_OK); /* a sibling and a root */
+    require_uint(hal->frames_in_use, ==, 3);
+    require_that(vmxc_area_set_is_valid(&set));
     vmxc_area_set_trim(&set);
-    ck_assert_uint_eq(probe_frames_in_use(probe), 1);
+    require_uint(hal->frames_in_use, ==, 1);
     vmxc_area_set_fini(&set);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(a_reservation_without_memory_keeps_nothing)
 {
-    struct probe *probe = probe_create(16, true);
+    struct test_hal *hal = test_hal_create(16);
     struct vmxc_area_set set;
 
-    vmxc_area_set_init(&set, &probe->hal);
-    insert_many(&set, AREA_LEAF_CAPACITY);
-    vmxsim_memory_fail_nth(probe->memory, 2);
-    ck_assert_int_eq(vmxc_area_set_reserve(&set, 0x1000, 1), VMXC_NO_MEMORY);
-    ck_assert_uint_eq(probe_frames_in_use(probe), 1);
-    ck_assert_uint_eq(set.pending, 0);
-    ck_assert_int_eq(vmxc_area_set_reserve(&set, 0, VMXC_AREA_SET_RESERVE_LIMIT + 1),
-                     VMXC_INVALID_INPUT);
-    ck_assert_int_eq(vmxc_area_set_reserve(&set, 0, VMXC_AREA_SET_RESERVE_LIMIT), VMXC_OK);
-    ck_assert_int_eq(vmxc_area_set_reserve(&set, 0, 1), VMXC_INVALID_INPUT);
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert_many(&set, AREA_LEAF_CAPACITY);
+    hal->fail_at = 2;
+    require_uint(vmxc_area_set_reserve(&set, 0x1000, 1), ==, VMXC_NO_MEMORY);
+    require_uint(hal->frames_in_use, ==, 1);
+    require_uint(set.pending, ==, 0);
+    require_uint(vmxc_area_set_reserve(&set, 0, VMXC_AREA_SET_RESERVE_LIMIT + 1), ==,
+                 VMXC_INVALID_INPUT);
+    require_uint(vmxc_area_set_reserve(&set, 0, VMXC_AREA_SET_RESERVE_LIMIT), ==, VMXC_OK);
+    require_uint(vmxc_area_set_reserve(&set, 0, 1), ==, VMXC_INVALID_INPUT);
     vmxc_area_set_fini(&set); /* with reserved frames */
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 START_TEST(erasing_all_in_any_order_gives_every_node_back)
 {
-    struct probe *probe = probe_create(4000, true);
+    struct test_hal *hal = test_hal_create(4000);
     const uint64_t count = 30000;
     uint64_t *order = calloc(count, sizeof(*order));
 
@@ -219,8 +186,8 @@ START_TEST(erasing_all_in_any_order_gives_every_node_back)
         struct rng rng = rng_seeded((uint64_t)way);
         struct vmxc_area_set set;
 
-        vmxc_area_set_init(&set, &probe->hal);
-        insert_many(&set, count);
+        vmxc_area_set_init(&set, &hal->hal);
+        area_insert_many(&set, count);
         for (uint64_t i = 0; i < count; i++)
             order[i] = way == 1 ? count - 1 - i : i;
         for (uint64_t i = count - 1; way == 2 && i > 0; i--) {
@@ -229,25 +196,28 @@ START_TEST(erasing_all_in_any_order_gives_every_node_back)
             order[i] = order[other];
             order[other] = kept;
         }
-        vmxsim_memory_fail_randomly(probe->memory, 1, 1000000); /* erasing needs no memory */
+        test_hal_fail_randomly(hal, 1, 1000000); /* erasing needs no memory */
         for (uint64_t i = 0; i < count; i++) {
-            ck_assert_int_eq(vmxc_area_set_erase(&set, nth_area(order[i]).base), VMXC_OK);
-            ck_assert_int_eq(vmxc_area_set_erase(&set, nth_area(order[i]).base), VMXC_NOT_FOUND);
-            ck_assert(i % 499 != 0 || vmxc_area_set_is_valid(&set));
+            require_uint(vmxc_area_set_erase(&set, nth_area(order[i]).base), ==, VMXC_OK);
+            require_uint(vmxc_area_set_erase(&set, nth_area(order[i]).base), ==, VMXC_NOT_FOUND);
+            require_that(i % 499 != 0 || vmxc_area_set_is_valid(&set));
         }
-        vmxsim_memory_fail_randomly(probe->memory, 1, 0);
-        ck_assert_uint_eq(probe_frames_in_use(probe), 0);
-        ck_assert_uint_eq(set.height, 0);
-        ck_assert(vmxc_area_set_is_valid(&set));
+        test_hal_fail_randomly(hal, 1, 0);
+        require_uint(hal->frames_in_use, ==, 0);
+        require_uint(set.height, ==, 0);
+        require_that(vmxc_area_set_is_valid(&set));
     }
     free(order);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
 /* ---- Random operations against a plain sorted array ---- */
 
 #define SHADOW_PAGES 2048u
+#define SEQUENCES    40u
+#define STEPS        6000u
+#define WATCHED      2u /* sequences in which every store must be announced in the step that does it */
 
 /* One flag value per page; 0: no area. `base` marks the first page of an area. */
 struct shadow {
@@ -279,7 +249,7 @@ static void random_insert(struct vmxc_area_set *set, struct shadow *shadow, stru
     area.flags = 1 + (vmxc_map_flags)rng_below(rng, 15);
     for (uint64_t i = page; i < page + pages; i++)
         free = free && !shadow->used[i];
-    ck_assert_int_eq(vmxc_area_set_insert(set, &area), free ? VMXC_OK : VMXC_ALREADY_EXISTS);
+    require_uint(vmxc_area_set_insert(set, &area), ==, free ? VMXC_OK : VMXC_ALREADY_EXISTS);
     if (!free)
         return;
     shadow->count++;
@@ -295,7 +265,7 @@ static void random_erase(struct vmxc_area_set *set, struct shadow *shadow, uint6
 {
     const bool is_base = shadow->used[page] && shadow->first[page];
 
-    ck_assert_int_eq(vmxc_area_set_erase(set, page * PAGE), is_base ? VMXC_OK : VMXC_NOT_FOUND);
+    require_uint(vmxc_area_set_erase(set, page * PAGE), ==, is_base ? VMXC_OK : VMXC_NOT_FOUND);
     if (!is_base)
         return;
     const uint64_t end = shadow_end(shadow, page);
@@ -306,7 +276,7 @@ static void random_erase(struct vmxc_area_set *set, struct shadow *shadow, uint6
 
 static void random_split(struct vmxc_area_set *set, struct shadow *shadow, uint64_t page)
 {
-    ck_assert_int_eq(vmxc_area_set_split(set, page * PAGE), VMXC_OK);
+    require_uint(vmxc_area_set_split(set, page * PAGE), ==, VMXC_OK);
     if (shadow->used[page] && !shadow->first[page]) {
         shadow->first[page] = true;
         shadow->count++;
@@ -321,7 +291,7 @@ static void random_update(struct vmxc_area_set *set, struct shadow *shadow, stru
     if (vmxc_area_set_find(set, page * PAGE, &area) != VMXC_OK)
         return;
     area.flags = 1 + (vmxc_map_flags)rng_below(rng, 15);
-    ck_assert_int_eq(vmxc_area_set_update(set, area.base, &area), VMXC_OK);
+    require_uint(vmxc_area_set_update(set, area.base, &area), ==, VMXC_OK);
     for (uint64_t i = area.base / PAGE; i < (area.base + area.size) / PAGE; i++)
         shadow->flags[i] = area.flags;
 }
@@ -334,34 +304,36 @@ static void check_page(const struct vmxc_area_set *set, const struct shadow *sha
     const enum vmxc_status from_status = vmxc_area_set_find_from(set, page * PAGE + 5, &from);
     uint64_t next = page;
 
-    ck_assert_int_eq(status, shadow->used[page] ? VMXC_OK : VMXC_NOT_FOUND);
+    require_uint(status, ==, shadow->used[page] ? VMXC_OK : VMXC_NOT_FOUND);
     while (next < SHADOW_PAGES && !shadow->used[next])
         next++;
-    ck_assert_int_eq(from_status, next < SHADOW_PAGES ? VMXC_OK : VMXC_NOT_FOUND);
+    require_uint(from_status, ==, next < SHADOW_PAGES ? VMXC_OK : VMXC_NOT_FOUND);
     if (from_status == VMXC_OK)
-        ck_assert(from.base <= next * PAGE && next * PAGE < from.base + from.size);
+        require_that(from.base <= next * PAGE && next * PAGE < from.base + from.size);
     if (status != VMXC_OK)
         return;
-    assert_same(&area, &from);
-    ck_assert(shadow->first[area.base / PAGE]);
-    ck_assert_uint_eq(area.base / PAGE + area.size / PAGE, shadow_end(shadow, page));
-    ck_assert_uint_eq(area.flags, shadow->flags[page]);
-    ck_assert_uint_eq(area.hpa + (page * PAGE - area.base), shadow->hpa[page]);
+    area_assert_same(&area, &from);
+    require_that(shadow->first[area.base / PAGE]);
+    require_uint(area.base / PAGE + area.size / PAGE, ==, shadow_end(shadow, page));
+    require_uint(area.flags, ==, shadow->flags[page]);
+    require_uint(area.hpa + (page * PAGE - area.base), ==, shadow->hpa[page]);
 }
 
 START_TEST(random_operations_agree_with_a_plain_array)
 {
     const uint64_t seed = 0x5eed;
-    struct probe *probe = probe_create(256, true);
+    struct test_hal *hal = test_hal_create(256);
     static struct shadow shadow;
 
-    for (uint64_t sequence = 0; sequence < 40; sequence++) {
+    test_hal_watch_stores(hal);
+    printf("area set: seed %" PRIu64 ", %u sequences of %u\n", seed, SEQUENCES, STEPS);
+    for (uint64_t sequence = 0; sequence < SEQUENCES; sequence++) {
         struct rng rng = rng_for_sequence(seed, sequence);
         struct vmxc_area_set set;
 
         memset(&shadow, 0, sizeof(shadow));
-        vmxc_area_set_init(&set, &probe->hal);
-        for (unsigned step = 0; step < 6000; step++) {
+        vmxc_area_set_init(&set, &hal->hal);
+        for (unsigned step = 0; step < STEPS; step++) {
             const uint64_t page = rng_below(&rng, SHADOW_PAGES);
             /* Phases of growth and of decline, so that nodes merge as well as split. */
             const bool growing = step / 1000 % 2 == 0;
@@ -375,17 +347,18 @@ START_TEST(random_operations_agree_with_a_plain_array)
             else if (!growing || rng_chance(&rng, 20))
                 random_erase(&set, &shadow, page);
             check_page(&set, &shadow, page);
-            ck_assert_uint_eq(set.count, shadow.count);
-            ck_assert_msg(step % 50 != 0 || vmxc_area_set_is_valid(&set),
-                          "seed %" PRIu64 " sequence %" PRIu64 " step %u", seed, sequence, step);
+            if (sequence < WATCHED)
+                test_hal_assert_announced(hal);
+            require_uint(set.count, ==, shadow.count);
+            require(step % 50 != 0 || vmxc_area_set_is_valid(&set),
+                    "seed %" PRIu64 " sequence %" PRIu64 " step %u", seed, sequence, step);
         }
         for (uint64_t page = 0; page < SHADOW_PAGES; page++)
             check_page(&set, &shadow, page);
         vmxc_area_set_fini(&set);
-        ck_assert_uint_eq(probe_frames_in_use(probe), 0);
+        require_uint(hal->frames_in_use, ==, 0);
     }
-    printf("area set: seed %" PRIu64 "\n", seed);
-    probe_destroy(probe);
+    test_hal_destroy(hal);
 }
 END_TEST
 
@@ -411,9 +384,5 @@ static Suite *area_set_frames_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(area_set_frames_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(area_set_frames_suite());
 }

@@ -25,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
+
 /* Older versions of the header have fewer reasons: it lists its own in VMX_EXIT_REASONS. */
 static const struct {
     unsigned number;
@@ -37,6 +39,7 @@ static const struct {
 } our_reasons[] = {
 #define VMXC_EXIT_REASON(number, name, manual_name) {number, #name},
 #include "vmxcore/defs/exit_reasons.def"
+
 };
 
 START_TEST(every_exit_reason_of_linux_is_one_of_ours)
@@ -116,8 +119,6 @@ int main(void)
 {
     Suite *suite = suite_create("asm_vmx");
     TCase *tests = tcase_create("beside Linux");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tests);
     tcase_add_loop_test(tests, every_exit_reason_of_linux_is_one_of_ours, 0,
@@ -125,8 +126,5 @@ int main(void)
     tcase_add_loop_test(tests, names_that_both_have_mean_the_same_number, 0,
                         (int)(sizeof(pairs) / sizeof(pairs[0])));
     tcase_add_test(tests, the_entry_failure_bit_is_the_same);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -5,11 +5,12 @@
 #include "vmxcore/caps.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxcore/defs/msr.h"
 #include "vmxcore/defs/vmcs.h"
+
+#include "support/suite.h"
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
@@ -539,14 +540,9 @@ static TCase *control_tests(void)
 int main(void)
 {
     Suite *suite = suite_create("caps");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, decoding_tests());
     suite_add_tcase(suite, ept_tests());
     suite_add_tcase(suite, control_tests());
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

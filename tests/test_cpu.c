@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "support/machine.h"
+#include "support/suite.h"
 #include "vmxcore/defs/controls.h"
 
 static struct machine machine;
@@ -468,10 +469,5 @@ static Suite *cpu_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(cpu_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(cpu_suite());
 }

@@ -4,7 +4,6 @@
  */
 #include <check.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxcore/defs/controls.h"
@@ -12,6 +11,8 @@
 #include "vmxcore/defs/msr.h"
 #include "vmxcore/defs/vm_error.h"
 #include "vmxcore/defs/vmcs.h"
+
+#include "support/suite.h"
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
@@ -178,6 +179,7 @@ static const struct {
 #define VMXC_CONTROL(word, bit, name, manual_name) \
     {VMXC_CONTROL_WORD_##word, bit, VMXC_##word##_##name, #name, manual_name},
 #include "vmxcore/defs/controls.def"
+
 };
 
 /* The bits of section "VM-Execution Control Fields" and its two siblings, as one mask per word. */
@@ -248,8 +250,6 @@ int main(void)
 {
     Suite *suite = suite_create("defs");
     TCase *tests = tcase_create("tables");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tests);
     tcase_add_test(tests, there_are_206_fields_of_which_78_have_64_bits);
@@ -263,8 +263,5 @@ int main(void)
     tcase_add_test(tests, control_names_are_unique_within_their_word);
     tcase_add_test(tests, the_default1_classes_are_those_of_the_manual);
     tcase_add_test(tests, msr_indices_are_those_of_the_manual);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

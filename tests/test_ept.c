@@ -6,6 +6,7 @@
 
 #include "internal/ept.h"
 #include "support/ept_fixture.h"
+#include "support/suite.h"
 
 #define HOST (4 * GB) /* where the tests map to */
 
@@ -655,9 +656,5 @@ int main(void)
     tcase_add_test(tcase, a_walk_visits_what_the_range_touches_in_order);
     tcase_add_test(tcase, a_query_reports_accessed_and_dirty);
     tcase_add_test(tcase, fini_gives_pages_and_tables_back_after_invalidation);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

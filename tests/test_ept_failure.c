@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "support/ept_fixture.h"
+#include "support/suite.h"
 
 #define HOST (4 * GB)
 #define BASE (GB - 2 * MB - 8 * KB)
@@ -217,9 +218,5 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, an_operation_without_memory_changes_nothing, 0, OPERATIONS);
     tcase_add_loop_test(tcase, an_operation_with_odd_frames_changes_nothing, 0, OPERATIONS);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "support/ept_fixture.h"
+#include "support/suite.h"
 
 #define HOST (4 * GB)
 #define AD   UINT64_C(0x300) /* accessed and dirty */
@@ -367,9 +368,5 @@ int main(void)
     tcase_add_loop_test(tcase, small_pages_become_a_gigabyte_in_one_call, 0, 2);
     tcase_add_loop_test(tcase, a_merged_page_is_used_if_any_part_was, 0, 4);
     tcase_add_loop_test(tcase, a_write_through_a_table_being_merged_is_not_lost, 0, 2);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
  * exit information, in all five paging modes, against the page and against each guest paging structure.
  */
 #include "support/layout.h"
+#include "support/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -473,9 +474,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite());
 }

@@ -2,10 +2,11 @@
 /* A status with one sentence for people: always one line of valid UTF-8, whatever it quotes. */
 #include <check.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxsim/error.h"
+
+#include "support/suite.h"
 
 /* ---- Hostile texts ---- */
 
@@ -107,9 +108,5 @@ static Suite *error_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(error_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(error_suite());
 }

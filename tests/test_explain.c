@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
+
 /* ---- Golden texts ---- */
 
 static void write_golden(const char *path, const char *text)
@@ -500,10 +502,5 @@ int main(void)
     tcase_add_test(tests, a_failed_text_stays_failed);
     tcase_add_test(tests, json_strings_are_escaped_and_depth_is_bounded);
     suite_add_tcase(suite, tests);
-
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -2,10 +2,10 @@
 /*
  * Guest memory by linear address: translation, rights and faults of every page come before the first byte.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/guest_areas.h"
+#include "support/suite.h"
 
 /*
  * 32-bit paging, tables in the linear area: directory at 0, page table at 1000H. Linear page n is what the test
@@ -264,10 +264,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -4,9 +4,9 @@
  * written from the manual (SDM volume 3, "Paging"), bit by bit; nothing is computed by the code under test or by
  * the model.
  */
-#include <stdlib.h>
 
 #include "support/guest_walk.h"
+#include "support/suite.h"
 
 /* ---- Registers ---- */
 
@@ -178,7 +178,7 @@ START_TEST(every_mode_finds_the_page)
     ck_assert_uint_eq(make_info().levels, mode->levels);
     ck_assert_int_eq(make_info().mode, mode->mode);
     /* Flags were not asked for. */
-    ck_assert_uint_eq(dirty_calls, 0);
+    ck_assert_uint_eq(hal->announced, 0);
     ck_assert_uint_eq(get_entry(1), PAGE_GPA | PWU);
 }
 END_TEST
@@ -418,7 +418,7 @@ START_TEST(no_memory_for_a_lazy_table)
     ck_assert_int_eq(vmxc_addrspace_map_alloc(&space, GUEST_SIZE, 4096, VMXC_MAP_READ, false),
                      VMXC_OK);
     set_entry(2, GUEST_SIZE | PWU);
-    vmxsim_memory_fail_nth(memory, 1);
+    hal->fail_at = 1;
     ck_assert_int_eq(walk(s_read), VMXC_NO_MEMORY);
     ck_assert_uint_eq(fault.level, 1);
     ck_assert_int_eq(walk(s_read), VMXC_GUEST_FAULT);
@@ -506,10 +506,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -3,9 +3,9 @@
  * The guest-paging walker: access rights, protection keys, accessed and dirty flags. The rules are tables, one row per
  * sentence of the manual (SDM volume 3, "Access Rights", "Accessed and Dirty Flags").
  */
-#include <stdlib.h>
 
 #include "support/guest_walk.h"
+#include "support/suite.h"
 
 /* ---- Rights ---- */
 
@@ -283,18 +283,18 @@ START_TEST(flags_are_set_on_request)
     const uint64_t pdpte = registers.pdpte[2];
 
     ck_assert_int_eq(walk_setting_flags(u_read), VMXC_OK);
-    ck_assert_uint_eq(dirty_calls, mode->memory_levels);
+    ck_assert_uint_eq(hal->announced, mode->memory_levels);
     for (unsigned level = 1; level <= mode->memory_levels; level++)
         ck_assert_uint_eq(get_entry(level),
                           (level == 1 ? PAGE_GPA : TABLE_GPA(level - 1)) | PWU | A);
 
     /* A write adds the leaf's dirty flag and leaves the others alone. */
     ck_assert_int_eq(walk_setting_flags(u_write), VMXC_OK);
-    ck_assert_uint_eq(dirty_calls, mode->memory_levels + 1);
+    ck_assert_uint_eq(hal->announced, mode->memory_levels + 1);
     ck_assert_uint_eq(get_entry(1), PAGE_GPA | PWU | A | D);
     ck_assert_uint_eq(get_entry(2), TABLE_GPA(1) | PWU | A);
     ck_assert_int_eq(walk_setting_flags(u_write), VMXC_OK);
-    ck_assert_uint_eq(dirty_calls, mode->memory_levels + 1);
+    ck_assert_uint_eq(hal->announced, mode->memory_levels + 1);
     ck_assert_uint_eq(registers.pdpte[2], pdpte);
 }
 END_TEST
@@ -315,7 +315,7 @@ START_TEST(a_fault_sets_no_flags)
     ck_assert_int_eq(walk_setting_flags(u_write), VMXC_GUEST_FAULT);
     set_entry(1, 0);
     ck_assert_int_eq(walk_setting_flags(u_write), VMXC_GUEST_FAULT);
-    ck_assert_uint_eq(dirty_calls, 0);
+    ck_assert_uint_eq(hal->announced, 0);
     ck_assert_uint_eq(get_entry(2), TABLE_GPA(1) | PWU);
 }
 END_TEST
@@ -339,14 +339,18 @@ START_TEST(flags_in_a_table_that_may_not_be_written_are_denied)
 END_TEST
 
 /* Another processor makes the page read-only between our look at the leaf and our exchange. */
-static void revoke_write(vmxc_hpa_t hpa)
+static void revoke_write(void *context, vmxc_hpa_t hpa, uint64_t length)
 {
+    (void)context;
+    (void)length;
     if (hpa == GUEST_HPA + mode->entry_gpa[1])
         set_entry(1, PAGE_GPA | P | U);
 }
 
-static void flip_ignored_bit(vmxc_hpa_t hpa)
+static void flip_ignored_bit(void *context, vmxc_hpa_t hpa, uint64_t length)
 {
+    (void)context;
+    (void)length;
     if (hpa == GUEST_HPA + mode->entry_gpa[1])
         set_entry(1, get_entry(1) ^ BIT(9));
 }
@@ -354,7 +358,7 @@ static void flip_ignored_bit(vmxc_hpa_t hpa)
 START_TEST(an_entry_that_changes_meanwhile_is_read_again)
 {
     build((size_t)_i);
-    on_dirty = revoke_write;
+    hal->on_dirty = revoke_write;
     ck_assert_int_eq(walk_setting_flags(u_write), VMXC_GUEST_FAULT);
     ck_assert_int_eq(fault.kind, VMXC_GUEST_FAULT_RIGHTS);
     ck_assert_uint_eq(get_entry(1), PAGE_GPA | P | U);
@@ -364,7 +368,7 @@ END_TEST
 START_TEST(an_entry_that_never_rests_is_busy)
 {
     build((size_t)_i);
-    on_dirty = flip_ignored_bit;
+    hal->on_dirty = flip_ignored_bit;
     ck_assert_int_eq(walk_setting_flags(u_write), VMXC_BUSY);
     ck_assert_uint_eq(get_entry(1) & (A | D), 0);
 }
@@ -394,10 +398,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -12,6 +12,7 @@
 
 #include "support/machine.h"
 #include "support/rng.h"
+#include "support/suite.h"
 #include "vmxcore/guest_paging.h"
 
 #define SEED           UINT64_C(0x6775657374)
@@ -473,10 +474,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -5,30 +5,35 @@
 #include "vmxcore/io_bitmap.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "support/frame_hal.h"
+#include "support/require.h"
+#include "support/suite.h"
+#include "support/test_hal.h"
 
 #define PORTS 0x10000u
 
-static struct frame_hal frames;
+static struct test_hal *hal;
 static struct vmxc_io_bitmap bitmap;
 static vmxc_hpa_t a_hpa, b_hpa;
 static const uint32_t sizes[] = {1, 2, 4};
 
 static void setup(void)
 {
-    frame_hal_init(&frames);
-    ck_assert_int_eq(vmxc_io_bitmap_init(&bitmap, &frames.hal, VMXC_PASSTHROUGH), VMXC_OK);
+    hal = test_hal_create(8);
+    test_hal_set_window(hal, false);
+    test_hal_watch_stores(hal);
+    ck_assert_int_eq(vmxc_io_bitmap_init(&bitmap, &hal->hal, VMXC_PASSTHROUGH), VMXC_OK);
     ck_assert_int_eq(vmxc_io_bitmap_hpa(&bitmap, &a_hpa, &b_hpa), VMXC_OK);
+    test_hal_assert_announced(hal);
 }
 
 static void teardown(void)
 {
-    frame_hal_check_announced(&frames);
+    test_hal_assert_announced(hal);
     vmxc_io_bitmap_fini(&bitmap);
-    ck_assert_uint_eq(frames.live, 0);
+    ck_assert_uint_eq(hal->frames_in_use, 0);
+    test_hal_destroy(hal);
 }
 
 /* Both frames as the processor sees them, A in front of B. */
@@ -36,16 +41,9 @@ struct image {
     uint8_t bytes[2 * VMXC_PAGE_SIZE];
 };
 
-/* Check notes each assertion that passes, which costs more than these tests do: only failures are told to it. */
-#define REQUIRE(condition, ...)        \
-    do {                               \
-        if (!(condition))              \
-            ck_abort_msg(__VA_ARGS__); \
-    } while (0)
-
 static void set(uint32_t port, uint32_t size, enum vmxc_intercept intercept)
 {
-    REQUIRE(vmxc_io_bitmap_set(&bitmap, (uint16_t)port, size, intercept) == VMXC_OK,
+    require(vmxc_io_bitmap_set(&bitmap, (uint16_t)port, size, intercept) == VMXC_OK,
             "set %#x, %u bytes", port, size);
 }
 
@@ -57,15 +55,15 @@ static void flip(struct image *image, uint32_t first, uint32_t last)
 
 static void check_image(const struct image *expected, uint32_t first, uint32_t last)
 {
-    REQUIRE(memcmp(frame_hal_bytes(&frames, a_hpa), expected->bytes, VMXC_PAGE_SIZE) == 0 &&
-                memcmp(frame_hal_bytes(&frames, b_hpa), expected->bytes + VMXC_PAGE_SIZE,
+    require(memcmp(test_hal_bytes(hal, a_hpa), expected->bytes, VMXC_PAGE_SIZE) == 0 &&
+                memcmp(test_hal_bytes(hal, b_hpa), expected->bytes + VMXC_PAGE_SIZE,
                        VMXC_PAGE_SIZE) == 0,
             "ports %#x-%#x changed other bits than their own", first, last);
 }
 
 static uint32_t count_ones(void)
 {
-    const uint8_t *a = frame_hal_bytes(&frames, a_hpa), *b = frame_hal_bytes(&frames, b_hpa);
+    const uint8_t *a = test_hal_bytes(hal, a_hpa), *b = test_hal_bytes(hal, b_hpa);
     uint32_t ones = 0;
 
     for (size_t i = 0; i < VMXC_PAGE_SIZE; i++)
@@ -142,12 +140,12 @@ START_TEST(each_allocation_may_fail_without_a_leak)
     struct vmxc_io_bitmap other = {.a = {.hpa = 77}};
 
     for (uint32_t nth = 0; nth < 2; nth++) {
-        frames.fail_allocation = frames.allocations + nth;
-        ck_assert_int_eq(vmxc_io_bitmap_init(&other, &frames.hal, VMXC_INTERCEPT), VMXC_NO_MEMORY);
-        ck_assert_uint_eq(frames.live, 2);
+        hal->fail_at = nth + 1;
+        ck_assert_int_eq(vmxc_io_bitmap_init(&other, &hal->hal, VMXC_INTERCEPT), VMXC_NO_MEMORY);
+        ck_assert_uint_eq(hal->frames_in_use, 2);
     }
     ck_assert_int_eq(vmxc_io_bitmap_init(&other, NULL, VMXC_INTERCEPT), VMXC_INVALID_INPUT);
-    ck_assert_int_eq(vmxc_io_bitmap_init(&other, &frames.hal, (enum vmxc_intercept)7),
+    ck_assert_int_eq(vmxc_io_bitmap_init(&other, &hal->hal, (enum vmxc_intercept)7),
                      VMXC_INVALID_INPUT);
     ck_assert_uint_eq(other.a.hpa, 77);
 }
@@ -159,12 +157,12 @@ START_TEST(a_frame_that_stops_being_mapped_is_a_status)
     bool exits = false;
 
     for (uint32_t maps = 0; maps < 4; maps++) {
-        frames.maps_left = maps;
-        ck_assert_int_eq(vmxc_io_bitmap_init(&other, &frames.hal, VMXC_INTERCEPT), VMXC_BAD_STATE);
-        ck_assert_uint_eq(frames.live, 2);
+        hal->maps_left = maps;
+        ck_assert_int_eq(vmxc_io_bitmap_init(&other, &hal->hal, VMXC_INTERCEPT), VMXC_BAD_STATE);
+        ck_assert_uint_eq(hal->frames_in_use, 2);
     }
     ck_assert_uint_eq(other.a.hpa, 77);
-    frames.maps_left = 0;
+    hal->maps_left = 0;
     ck_assert_int_eq(vmxc_io_bitmap_set(&bitmap, 0x7fff, 2, VMXC_INTERCEPT), VMXC_BAD_STATE);
     ck_assert_int_eq(vmxc_io_bitmap_query(&bitmap, 0x7fff, 2, &exits), VMXC_BAD_STATE);
     ck_assert(vmxc_io_bitmap_exits(&bitmap, 0x7fff, 2));
@@ -178,14 +176,13 @@ START_TEST(all_ports_start_as_asked_for)
     vmxc_hpa_t other_a, other_b;
 
     ck_assert_uint_eq(count_ones(), 0);
-    ck_assert_int_eq(vmxc_io_bitmap_init(&other, &frames.hal, VMXC_INTERCEPT), VMXC_OK);
+    ck_assert_int_eq(vmxc_io_bitmap_init(&other, &hal->hal, VMXC_INTERCEPT), VMXC_OK);
     ck_assert_int_eq(vmxc_io_bitmap_hpa(&other, &other_a, &other_b), VMXC_OK);
     ck_assert_uint_ne(other_a, other_b);
     for (uint32_t port = 0; port < PORTS; port++)
-        REQUIRE(vmxc_io_bitmap_exits(&other, (uint16_t)port, 1), "port %#x", port);
+        require(vmxc_io_bitmap_exits(&other, (uint16_t)port, 1), "port %#x", port);
     for (size_t i = 0; i < VMXC_PAGE_SIZE; i++)
-        REQUIRE(frame_hal_bytes(&frames, other_a)[i] == 0xff &&
-                    frame_hal_bytes(&frames, other_b)[i] == 0xff,
+        require(test_hal_bytes(hal, other_a)[i] == 0xff && test_hal_bytes(hal, other_b)[i] == 0xff,
                 "byte %#zx", i);
     vmxc_io_bitmap_fini(&other);
     vmxc_io_bitmap_fini(&other);
@@ -217,15 +214,15 @@ START_TEST(a_port_has_the_bit_that_the_manual_gives_it)
     const vmxc_hpa_t hpa = positions[_i].frame == 'A' ? a_hpa : b_hpa;
 
     ck_assert_int_eq(vmxc_io_bitmap_set(&bitmap, positions[_i].port, 1, VMXC_INTERCEPT), VMXC_OK);
-    ck_assert_uint_eq(*frame_hal_bytes(&frames, hpa + positions[_i].byte), positions[_i].mask);
+    ck_assert_uint_eq(*test_hal_bytes(hal, hpa + positions[_i].byte), positions[_i].mask);
     ck_assert_uint_eq(count_ones(), 1);
     ck_assert_int_eq(vmxc_io_bitmap_set(&bitmap, positions[_i].port, 1, VMXC_PASSTHROUGH), VMXC_OK);
     ck_assert_uint_eq(count_ones(), 0);
-    *frame_hal_bytes(&frames, hpa + positions[_i].byte) = positions[_i].mask;
+    *test_hal_bytes(hal, hpa + positions[_i].byte) = positions[_i].mask;
     ck_assert(vmxc_io_bitmap_exits(&bitmap, positions[_i].port, 1));
-    *frame_hal_bytes(&frames, hpa + positions[_i].byte) = (uint8_t)~positions[_i].mask;
+    *test_hal_bytes(hal, hpa + positions[_i].byte) = (uint8_t)~positions[_i].mask;
     ck_assert(!vmxc_io_bitmap_exits(&bitmap, positions[_i].port, 1));
-    *frame_hal_bytes(&frames, hpa + positions[_i].byte) = 0;
+    *test_hal_bytes(hal, hpa + positions[_i].byte) = 0;
 }
 END_TEST
 
@@ -240,7 +237,7 @@ static void check_neighbours(uint32_t first, uint32_t last)
             const uint32_t end = port + sizes[i] - 1;
             const bool expected = end >= PORTS || (port <= last && end >= first);
 
-            REQUIRE(vmxc_io_bitmap_exits(&bitmap, (uint16_t)port, sizes[i]) == expected,
+            require(vmxc_io_bitmap_exits(&bitmap, (uint16_t)port, sizes[i]) == expected,
                     "ports %#x-%#x intercepted: access of %u at %#x", first, last, sizes[i], port);
         }
     }
@@ -278,7 +275,7 @@ START_TEST(every_port_can_be_passed_through_alone)
         set(port, size, VMXC_PASSTHROUGH);
         flip(&expected, port, last);
         check_image(&expected, port, last);
-        REQUIRE(!vmxc_io_bitmap_exits(&bitmap, (uint16_t)port, size), "%#x-%#x exits", port, last);
+        require(!vmxc_io_bitmap_exits(&bitmap, (uint16_t)port, size), "%#x-%#x exits", port, last);
         set(port, size, VMXC_INTERCEPT);
         flip(&expected, port, last);
     }
@@ -315,14 +312,14 @@ END_TEST
 
 START_TEST(a_store_announces_its_bytes_and_no_others)
 {
-    frame_hal_settle(&frames);
+    test_hal_assert_announced(hal);
     ck_assert_int_eq(vmxc_io_bitmap_set_range(&bitmap, 0x7ff0, 0x8007, VMXC_INTERCEPT), VMXC_OK);
-    for (size_t frame = 0; frame < FRAME_HAL_FRAMES; frame++) {
+    for (size_t frame = 0; frame < hal->frame_count; frame++) {
         for (size_t byte = 0; byte < VMXC_PAGE_SIZE; byte++) {
-            const vmxc_hpa_t hpa = FRAME_HAL_BASE + frame * VMXC_PAGE_SIZE + byte;
+            const vmxc_hpa_t hpa = TEST_HAL_BASE + frame * VMXC_PAGE_SIZE + byte;
             const bool stored = hpa == a_hpa + 0xffe || hpa == a_hpa + 0xfff || hpa == b_hpa;
 
-            REQUIRE(frames.announced[frame][byte] == stored, "0x%jx", (uintmax_t)hpa);
+            require(test_hal_is_announced(hal, hpa) == stored, "0x%jx", (uintmax_t)hpa);
         }
     }
 }
@@ -332,8 +329,6 @@ int main(void)
 {
     Suite *suite = suite_create("io_bitmap");
     TCase *tests = tcase_create("io_bitmap");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tests);
     tcase_set_timeout(tests, 120);
@@ -351,8 +346,5 @@ int main(void)
     tcase_add_loop_test(tests, a_range_holds_both_its_ends, 0,
                         (int)(sizeof(ranges) / sizeof(ranges[0])));
     tcase_add_test(tests, a_store_announces_its_bytes_and_no_others);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,8 @@
 
 #include "internal/json.h"
 
+#include "support/suite.h"
+
 static json_t *parse(const char *text)
 {
     json_t *root = NULL;
@@ -401,9 +403,5 @@ static Suite *json_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(json_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(json_suite());
 }

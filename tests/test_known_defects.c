@@ -4,11 +4,11 @@
  * Here: 1 to 15 and 19, memory. test_known_defects_vmx.c has 16 to 18: invalidation and bitmaps.
  */
 #include "support/defects.h"
+#include "support/suite.h"
 #include "vmxcore/guest_mem.h"
 
 #include <check.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- 1 to 5 ---- */
@@ -503,21 +503,10 @@ static Suite *suite(void)
         defect_15_data_frames_reach_the_guest_zeroed,
         defect_19_cutting_one_of_100000_areas_is_not_linear,
     };
-    Suite *s = suite_create("known_defects");
-    TCase *defects = tcase_create("defects");
-    tcase_add_checked_fixture(defects, set_up, tear_down);
-    tcase_set_timeout(defects, 120);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(defects, tests[i]);
-    suite_add_tcase(s, defects);
-    return s;
+    return defects_suite("known_defects", tests, sizeof(tests) / sizeof(tests[0]));
 }
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite());
 }

@@ -4,11 +4,11 @@
  * the MSR bitmaps.
  */
 #include "support/defects.h"
+#include "support/suite.h"
 #include "vmxcore/io_bitmap.h"
 #include "vmxcore/msr_bitmap.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- 16: invalidation ---- */
@@ -220,21 +220,10 @@ static Suite *suite(void)
         defect_17_the_io_bitmap_reaches_every_port,
         defect_18_msrs_outside_both_ranges_are_a_status,
     };
-    Suite *s = suite_create("known_defects_vmx");
-    TCase *defects = tcase_create("defects");
-    tcase_add_checked_fixture(defects, set_up, tear_down);
-    tcase_set_timeout(defects, 120);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-        tcase_add_test(defects, tests[i]);
-    suite_add_tcase(s, defects);
-    return s;
+    return defects_suite("known_defects_vmx", tests, sizeof(tests) / sizeof(tests[0]));
 }
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite());
 }

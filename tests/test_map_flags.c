@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxcore/map_flags.h"
+
+#include "support/suite.h"
 
 static const struct {
     vmxc_map_flags flags;
@@ -75,9 +76,5 @@ int main(void)
     suite_add_tcase(suite, tcase);
     tcase_add_loop_test(tcase, flags_mean_one_memory_type_or_are_refused, 0, CASES);
     tcase_add_loop_test(tcase, flags_have_a_text_form, 0, CASES);
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -2,10 +2,11 @@
 /* Simulated memory: RAM and holes, accesses of every shape, touched pages, reset, digest. */
 #include <check.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxsim/memory.h"
+
+#include "support/suite.h"
 
 #define KIB UINT64_C(0x400)
 #define GIB UINT64_C(0x40000000)
@@ -553,9 +554,5 @@ static Suite *memory_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(memory_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(memory_suite());
 }

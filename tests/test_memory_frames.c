@@ -2,10 +2,11 @@
 /* The frame allocator of simulated memory and the HAL over it: abuse, poison, injection, reports. */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxsim/memory.h"
+
+#include "support/suite.h"
 
 enum { FRAMES = 16 };
 
@@ -546,9 +547,5 @@ static Suite *frames_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(frames_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(frames_suite());
 }

@@ -4,9 +4,9 @@
  * PAT entry chosen by every kind of guest leaf, and no paging.
  */
 #include "support/layout.h"
+#include "support/suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 #define UC VMXC_MEMORY_TYPE_UC
 #define WC VMXC_MEMORY_TYPE_WC
@@ -177,9 +177,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite());
 }

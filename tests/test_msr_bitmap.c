@@ -5,54 +5,52 @@
 #include "vmxcore/msr_bitmap.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "support/frame_hal.h"
+#include "support/require.h"
+#include "support/suite.h"
+#include "support/test_hal.h"
 
 #define READ  VMXC_MSR_ACCESS_READ
 #define WRITE VMXC_MSR_ACCESS_WRITE
 
-static struct frame_hal frames;
+static struct test_hal *hal;
 static struct vmxc_msr_bitmap bitmap;
 static vmxc_hpa_t bitmap_hpa;
 
 static void setup(void)
 {
-    frame_hal_init(&frames);
-    ck_assert_int_eq(vmxc_msr_bitmap_init(&bitmap, &frames.hal, VMXC_PASSTHROUGH), VMXC_OK);
+    hal = test_hal_create(8);
+    test_hal_set_window(hal, false);
+    test_hal_watch_stores(hal);
+    ck_assert_int_eq(vmxc_msr_bitmap_init(&bitmap, &hal->hal, VMXC_PASSTHROUGH), VMXC_OK);
     ck_assert_int_eq(vmxc_msr_bitmap_hpa(&bitmap, &bitmap_hpa), VMXC_OK);
+    test_hal_assert_announced(hal);
 }
 
 static void teardown(void)
 {
-    frame_hal_check_announced(&frames);
+    test_hal_assert_announced(hal);
     vmxc_msr_bitmap_fini(&bitmap);
-    ck_assert_uint_eq(frames.live, 0);
+    ck_assert_uint_eq(hal->frames_in_use, 0);
+    test_hal_destroy(hal);
 }
-
-/* Check notes each assertion that passes, which costs more than these tests do: only failures are told to it. */
-#define REQUIRE(condition, ...)        \
-    do {                               \
-        if (!(condition))              \
-            ck_abort_msg(__VA_ARGS__); \
-    } while (0)
 
 static void set(uint32_t msr, uint32_t access, enum vmxc_intercept intercept)
 {
-    REQUIRE(vmxc_msr_bitmap_set(&bitmap, msr, access, intercept) == VMXC_OK,
+    require(vmxc_msr_bitmap_set(&bitmap, msr, access, intercept) == VMXC_OK,
             "set MSR %#x, access %u", msr, access);
 }
 
 static void check_image(const uint8_t expected[VMXC_PAGE_SIZE], uint32_t msr, uint32_t access)
 {
-    REQUIRE(memcmp(frame_hal_bytes(&frames, bitmap_hpa), expected, VMXC_PAGE_SIZE) == 0,
+    require(memcmp(test_hal_bytes(hal, bitmap_hpa), expected, VMXC_PAGE_SIZE) == 0,
             "MSR %#x, access %u changed other bits than its own", msr, access);
 }
 
 static uint32_t count_ones(void)
 {
-    const uint8_t *bytes = frame_hal_bytes(&frames, bitmap_hpa);
+    const uint8_t *bytes = test_hal_bytes(hal, bitmap_hpa);
     uint32_t ones = 0;
 
     for (size_t i = 0; i < VMXC_PAGE_SIZE; i++)
@@ -145,18 +143,18 @@ START_TEST(a_failing_hal_is_a_status_and_leaks_nothing)
     struct vmxc_msr_bitmap other = {.frame = {.hpa = 77}};
     bool exits = false;
 
-    frames.fail_allocation = frames.allocations;
-    ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &frames.hal, VMXC_INTERCEPT), VMXC_NO_MEMORY);
+    hal->fail_at = 1;
+    ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &hal->hal, VMXC_INTERCEPT), VMXC_NO_MEMORY);
     ck_assert_int_eq(vmxc_msr_bitmap_init(&other, NULL, VMXC_INTERCEPT), VMXC_INVALID_INPUT);
-    ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &frames.hal, (enum vmxc_intercept)2),
+    ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &hal->hal, (enum vmxc_intercept)2),
                      VMXC_INVALID_INPUT);
     for (uint32_t maps = 0; maps < 2; maps++) {
-        frames.maps_left = maps;
-        ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &frames.hal, VMXC_INTERCEPT), VMXC_BAD_STATE);
-        ck_assert_uint_eq(frames.live, 1);
+        hal->maps_left = maps;
+        ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &hal->hal, VMXC_INTERCEPT), VMXC_BAD_STATE);
+        ck_assert_uint_eq(hal->frames_in_use, 1);
     }
     ck_assert_uint_eq(other.frame.hpa, 77);
-    frames.maps_left = 0;
+    hal->maps_left = 0;
     for (uint32_t access = READ; access <= WRITE; access++) {
         ck_assert_int_eq(vmxc_msr_bitmap_set(&bitmap, 0x10, access, VMXC_INTERCEPT),
                          VMXC_BAD_STATE);
@@ -190,7 +188,7 @@ static const struct {
 START_TEST(an_access_has_the_bit_that_the_manual_gives_it)
 {
     const uint32_t msr = positions[_i].msr, access = positions[_i].access;
-    uint8_t *byte = frame_hal_bytes(&frames, bitmap_hpa + positions[_i].byte);
+    uint8_t *byte = test_hal_bytes(hal, bitmap_hpa + positions[_i].byte);
 
     ck_assert_int_eq(vmxc_msr_bitmap_set(&bitmap, msr, access, VMXC_INTERCEPT), VMXC_OK);
     ck_assert_uint_eq(*byte, positions[_i].mask);
@@ -228,7 +226,7 @@ static void check_neighbours(uint32_t msr, uint32_t access)
                 (other & 0x3fffffff) < 0x2000 && (other >> 30 == 0 || other >> 30 == 3);
             const bool expected = !inside || (other == msr && (asked & access) != 0);
 
-            REQUIRE(vmxc_msr_bitmap_exits(&bitmap, other, asked) == expected,
+            require(vmxc_msr_bitmap_exits(&bitmap, other, asked) == expected,
                     "MSR %#x intercepted for %u: MSR %#x, access %u", msr, access, other, asked);
         }
     }
@@ -243,7 +241,7 @@ START_TEST(every_msr_and_direction_changes_its_own_bits_only)
     uint8_t expected[VMXC_PAGE_SIZE] = {0};
 
     for (uint32_t msr = both_ranges[_i].first; msr <= both_ranges[_i].last; msr++) {
-        REQUIRE(vmxc_msr_bitmap_covers(msr), "MSR %#x", msr);
+        require(vmxc_msr_bitmap_covers(msr), "MSR %#x", msr);
         for (uint32_t access = READ; access <= (READ | WRITE); access++) {
             set(msr, access, VMXC_INTERCEPT);
             flip(expected, msr, access);
@@ -268,8 +266,8 @@ START_TEST(every_msr_can_be_passed_through_alone)
             set(msr, access, VMXC_PASSTHROUGH);
             flip(expected, msr, access);
             check_image(expected, msr, access);
-            REQUIRE(vmxc_msr_bitmap_exits(&bitmap, msr, READ) == !(access & READ), "MSR %#x", msr);
-            REQUIRE(vmxc_msr_bitmap_exits(&bitmap, msr, WRITE) == !(access & WRITE), "MSR %#x",
+            require(vmxc_msr_bitmap_exits(&bitmap, msr, READ) == !(access & READ), "MSR %#x", msr);
+            require(vmxc_msr_bitmap_exits(&bitmap, msr, WRITE) == !(access & WRITE), "MSR %#x",
                     msr);
             set(msr, access, VMXC_INTERCEPT);
             flip(expected, msr, access);
@@ -297,7 +295,7 @@ START_TEST(a_range_holds_both_its_ends)
             ck_assert_int_eq(vmxc_msr_bitmap_set_range(&bitmap, ranges[i].first, ranges[i].last,
                                                        access, VMXC_INTERCEPT),
                              VMXC_OK);
-            ck_assert_mem_eq(frame_hal_bytes(&frames, bitmap_hpa), expected, sizeof(expected));
+            ck_assert_mem_eq(test_hal_bytes(hal, bitmap_hpa), expected, sizeof(expected));
             ck_assert_int_eq(vmxc_msr_bitmap_passthrough_all(&bitmap), VMXC_OK);
             ck_assert_uint_eq(count_ones(), 0);
         }
@@ -311,10 +309,10 @@ START_TEST(all_msrs_start_as_asked_for)
     vmxc_hpa_t hpa;
 
     ck_assert_uint_eq(count_ones(), 0);
-    ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &frames.hal, VMXC_INTERCEPT), VMXC_OK);
+    ck_assert_int_eq(vmxc_msr_bitmap_init(&other, &hal->hal, VMXC_INTERCEPT), VMXC_OK);
     ck_assert_int_eq(vmxc_msr_bitmap_hpa(&other, &hpa), VMXC_OK);
     for (size_t i = 0; i < VMXC_PAGE_SIZE; i++)
-        ck_assert_uint_eq(frame_hal_bytes(&frames, hpa)[i], 0xff);
+        ck_assert_uint_eq(test_hal_bytes(hal, hpa)[i], 0xff);
     vmxc_msr_bitmap_fini(&other);
     vmxc_msr_bitmap_fini(&other);
 }
@@ -324,8 +322,6 @@ int main(void)
 {
     Suite *suite = suite_create("msr_bitmap");
     TCase *tests = tcase_create("msr_bitmap");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tests);
     tcase_set_timeout(tests, 120);
@@ -341,8 +337,5 @@ int main(void)
     tcase_add_loop_test(tests, every_msr_can_be_passed_through_alone, 0, 2);
     tcase_add_test(tests, a_range_holds_both_its_ends);
     tcase_add_test(tests, all_msrs_start_as_asked_for);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -10,6 +10,9 @@
 #include "vmxcore/defs/vmcs.h"
 #include "vmxsim/profile.h"
 
+#include "support/machine.h"
+#include "support/suite.h"
+
 /* ---- A small profile, and texts made from it by one replacement ---- */
 
 static const char small_profile[] =
@@ -25,15 +28,6 @@ static void replace(const char *text, const char *old, const char *new, char *re
     const char *at = strstr(text, old);
     ck_assert_msg(at != NULL && strstr(at + 1, old) == NULL, "'%s' must occur once", old);
     (void)snprintf(result, size, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old));
-}
-
-static struct vmxsim_profile *load(const char *text)
-{
-    struct vmxsim_profile *profile = NULL;
-    struct vmxsim_error error = {0};
-    ck_assert_msg(vmxsim_profile_from_json(text, strlen(text), "test", &profile, &error) == VMXC_OK,
-                  "%s", error.text);
-    return profile;
 }
 
 static const struct {
@@ -147,7 +141,7 @@ END_TEST
 
 START_TEST(the_small_profile_says_what_the_text_says)
 {
-    struct vmxsim_profile *profile = load(small_profile);
+    struct vmxsim_profile *profile = profile_from_text(small_profile);
     uint64_t value = 0;
     uint32_t registers[4] = {0};
     ck_assert_str_eq(vmxsim_profile_name(profile), "test");
@@ -168,7 +162,7 @@ END_TEST
 
 START_TEST(what_a_profile_does_not_list_it_does_not_have)
 {
-    struct vmxsim_profile *profile = load(small_profile);
+    struct vmxsim_profile *profile = profile_from_text(small_profile);
     uint64_t value = 0x77;
     uint32_t registers[4] = {7, 7, 7, 7};
     ck_assert_int_eq(vmxsim_profile_msr(profile, 0x481, &value), VMXC_NOT_FOUND);
@@ -189,7 +183,7 @@ START_TEST(an_empty_profile_has_no_features)
     static const char text[] =
         "{\"maxphyaddr\": 32, \"linear_width\": 57, \"msr\": {}, \"cpuid\": {},"
         " \"vmcs_fields\": []}";
-    struct vmxsim_profile *profile = load(text);
+    struct vmxsim_profile *profile = profile_from_text(text);
     const struct vmxsim_features expected = {.maxphyaddr = 32, .linear_width = 57};
     uint64_t value;
     uint32_t registers[4];
@@ -205,7 +199,7 @@ START_TEST(a_header_of_vectors_is_a_profile_too)
     char text[1024];
     (void)snprintf(text, sizeof text, "{\"format\": \"vmx-vectors\", \"cpu\": %s, \"ram\": []}",
                    small_profile);
-    struct vmxsim_profile *profile = load(text);
+    struct vmxsim_profile *profile = profile_from_text(text);
     ck_assert_uint_eq(vmxsim_profile_features(profile)->maxphyaddr, 46);
     vmxsim_profile_destroy(profile);
 }
@@ -231,7 +225,7 @@ START_TEST(a_profile_written_and_read_back_is_the_same)
     const struct vmxsim_profile *original = vmxsim_profile_builtin(builtin_names[_i]);
     char *text = vmxsim_profile_to_json(original);
     ck_assert_ptr_nonnull(text);
-    struct vmxsim_profile *copy = load(text);
+    struct vmxsim_profile *copy = profile_from_text(text);
     char *again = vmxsim_profile_to_json(copy);
     ck_assert_str_eq(text, again);
     ck_assert_mem_eq(vmxsim_profile_features(copy), vmxsim_profile_features(original),
@@ -261,7 +255,7 @@ static void *failing_malloc(size_t size)
 
 START_TEST(without_memory_writing_gives_nothing)
 {
-    struct vmxsim_profile *profile = load(small_profile);
+    struct vmxsim_profile *profile = profile_from_text(small_profile);
     char *text = NULL;
     int budget = 0;
     json_set_alloc_funcs(failing_malloc, free);
@@ -272,7 +266,7 @@ START_TEST(without_memory_writing_gives_nothing)
     json_set_alloc_funcs(malloc, free);
     ck_assert_ptr_nonnull(text);
     ck_assert_int_gt(budget, 10);
-    struct vmxsim_profile *copy = load(text); /* what came out at last is whole */
+    struct vmxsim_profile *copy = profile_from_text(text); /* what came out at last is whole */
     vmxsim_profile_destroy(copy);
     free(text);
     vmxsim_profile_destroy(profile);
@@ -420,9 +414,5 @@ int main(void)
     Suite *suite = suite_create("profile");
     add_reading(suite);
     add_files(suite);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -3,7 +3,6 @@
 #include <check.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxcore/defs/controls.h"
@@ -11,14 +10,8 @@
 #include "vmxsim/profile.h"
 #include "vmxsim/vmcs.h"
 
-static struct vmxsim_profile *load(const char *text)
-{
-    struct vmxsim_profile *profile = NULL;
-    struct vmxsim_error error = {0};
-    ck_assert_msg(vmxsim_profile_from_json(text, strlen(text), "test", &profile, &error) == VMXC_OK,
-                  "%s", error.text);
-    return profile;
-}
+#include "support/machine.h"
+#include "support/suite.h"
 
 /* ---- Features, one bit at a time ---- */
 
@@ -40,7 +33,7 @@ static struct vmxsim_features features_of(const struct msr_bits *bits, const cha
                    (unsigned long long)bits->secondary, (unsigned long long)bits->ept_cap,
                    (unsigned long long)bits->true_primary, leaf, registers[0], registers[1],
                    registers[2], registers[3]);
-    struct vmxsim_profile *profile = load(text);
+    struct vmxsim_profile *profile = profile_from_text(text);
     const struct vmxsim_features features = *vmxsim_profile_features(profile);
     vmxsim_profile_destroy(profile);
     return features;
@@ -308,6 +301,7 @@ START_TEST(everything_allows_each_named_control_and_no_other)
 #define VMXC_CONTROL(word, bit, name, manual_name) \
     named[VMXC_CONTROL_WORD_##word] |= UINT64_C(1) << (bit);
 #include "vmxcore/defs/controls.def"
+
     for (size_t i = 0; i < VMXC_CONTROL_WORD_COUNT; i++) {
         const uint64_t plain = everything_msr(control_words[i].msr);
         const uint64_t with_true = everything_msr(control_words[i].true_msr);
@@ -375,9 +369,5 @@ static Suite *features_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(features_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(features_suite());
 }

@@ -5,28 +5,31 @@
 #include "vmxcore/region.h"
 
 #include <check.h>
-#include <stdlib.h>
 
-#include "support/frame_hal.h"
+#include "support/suite.h"
+#include "support/test_hal.h"
 
 /* IA32_VMX_BASIC: 4096 bytes, write-back, true controls, revision 4. */
 #define BASIC_TYPICAL UINT64_C(0x00d8100000000004)
 
-static struct frame_hal frames;
+static struct test_hal *hal;
 
 static void setup(void)
 {
-    frame_hal_init(&frames);
+    hal = test_hal_create(8);
+    test_hal_set_window(hal, false);
+    test_hal_watch_stores(hal);
 }
 
 static void teardown(void)
 {
-    ck_assert_uint_eq(frames.live, 0);
+    ck_assert_uint_eq(hal->frames_in_use, 0);
+    test_hal_destroy(hal);
 }
 
 static uint32_t word_at(vmxc_hpa_t hpa)
 {
-    const uint8_t *bytes = frame_hal_bytes(&frames, hpa);
+    const uint8_t *bytes = test_hal_bytes(hal, hpa);
 
     return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
            (uint32_t)bytes[3] << 24;
@@ -36,14 +39,14 @@ START_TEST(a_revision_with_bit_31_is_refused)
 {
     struct vmxc_region region = {.frame = {.hpa = 77}};
 
-    ck_assert_int_eq(vmxc_region_init(&region, &frames.hal, 0x80000004, VMXC_REGION_ORDINARY),
+    ck_assert_int_eq(vmxc_region_init(&region, &hal->hal, 0x80000004, VMXC_REGION_ORDINARY),
                      VMXC_INVALID_INPUT);
-    ck_assert_int_eq(vmxc_region_init(&region, &frames.hal, 0x80000004, VMXC_REGION_SHADOW),
+    ck_assert_int_eq(vmxc_region_init(&region, &hal->hal, 0x80000004, VMXC_REGION_SHADOW),
                      VMXC_INVALID_INPUT);
-    ck_assert_int_eq(vmxc_region_init(&region, &frames.hal, 4, (enum vmxc_region_kind)2),
+    ck_assert_int_eq(vmxc_region_init(&region, &hal->hal, 4, (enum vmxc_region_kind)2),
                      VMXC_INVALID_INPUT);
     ck_assert_int_eq(vmxc_region_init(&region, NULL, 4, VMXC_REGION_ORDINARY), VMXC_INVALID_INPUT);
-    ck_assert_uint_eq(frames.allocations, 0);
+    ck_assert_uint_eq(hal->requests, 0);
     ck_assert_uint_eq(region.frame.hpa, 77);
 }
 END_TEST
@@ -52,11 +55,10 @@ START_TEST(no_memory_leaves_the_region_untouched)
 {
     struct vmxc_region region = {.frame = {.hpa = 77}};
 
-    frames.fail_allocation = 0;
-    ck_assert_int_eq(vmxc_region_init(&region, &frames.hal, 4, VMXC_REGION_ORDINARY),
-                     VMXC_NO_MEMORY);
-    ck_assert_int_eq(
-        vmxc_region_init_for(&region, &frames.hal, BASIC_TYPICAL, VMXC_REGION_ORDINARY), VMXC_OK);
+    hal->fail_at = 1;
+    ck_assert_int_eq(vmxc_region_init(&region, &hal->hal, 4, VMXC_REGION_ORDINARY), VMXC_NO_MEMORY);
+    ck_assert_int_eq(vmxc_region_init_for(&region, &hal->hal, BASIC_TYPICAL, VMXC_REGION_ORDINARY),
+                     VMXC_OK);
     vmxc_region_fini(&region);
 }
 END_TEST
@@ -67,10 +69,10 @@ START_TEST(a_frame_that_stops_being_mapped_is_given_back)
     struct vmxc_region region = {.frame = {.hpa = 77}};
 
     for (uint32_t maps = 0; maps < 3; maps++) {
-        frames.maps_left = maps;
-        ck_assert_int_eq(vmxc_region_init(&region, &frames.hal, 4, VMXC_REGION_ORDINARY),
+        hal->maps_left = maps;
+        ck_assert_int_eq(vmxc_region_init(&region, &hal->hal, 4, VMXC_REGION_ORDINARY),
                          VMXC_BAD_STATE);
-        ck_assert_uint_eq(frames.live, 0);
+        ck_assert_uint_eq(hal->frames_in_use, 0);
         ck_assert_uint_eq(region.frame.hpa, 77);
     }
 }
@@ -113,9 +115,9 @@ START_TEST(only_regions_of_up_to_4096_bytes_are_supported)
     struct vmxc_region region = {0};
 
     ck_assert_int_eq(
-        vmxc_region_init_for(&region, &frames.hal, basics[_i].vmx_basic, VMXC_REGION_ORDINARY),
+        vmxc_region_init_for(&region, &hal->hal, basics[_i].vmx_basic, VMXC_REGION_ORDINARY),
         basics[_i].status);
-    ck_assert_uint_eq(frames.live, basics[_i].status == VMXC_OK ? 1 : 0);
+    ck_assert_uint_eq(hal->frames_in_use, basics[_i].status == VMXC_OK ? 1 : 0);
     vmxc_region_fini(&region);
 }
 END_TEST
@@ -125,17 +127,19 @@ START_TEST(a_frame_above_4_gbytes_is_refused_where_addresses_have_32_bits)
     const uint64_t basic_32 = BASIC_TYPICAL | UINT64_C(1) << 48;
     struct vmxc_region region = {0};
 
-    frames.base = UINT64_C(0x100000000);
-    ck_assert_int_eq(vmxc_region_init_for(&region, &frames.hal, basic_32, VMXC_REGION_ORDINARY),
+    struct test_hal *const high = test_hal_create_at(UINT64_C(0x100000000), 8, 0);
+    struct test_hal *const low = test_hal_create_at(UINT64_C(0xfffff000), 8, 0);
+    ck_assert_int_eq(vmxc_region_init_for(&region, &high->hal, basic_32, VMXC_REGION_ORDINARY),
                      VMXC_BAD_STATE);
-    ck_assert_uint_eq(frames.live, 0);
-    ck_assert_int_eq(
-        vmxc_region_init_for(&region, &frames.hal, BASIC_TYPICAL, VMXC_REGION_ORDINARY), VMXC_OK);
-    vmxc_region_fini(&region);
-    frames.base = UINT64_C(0xfffff000);
-    ck_assert_int_eq(vmxc_region_init_for(&region, &frames.hal, basic_32, VMXC_REGION_ORDINARY),
+    ck_assert_uint_eq(high->frames_in_use, 0);
+    ck_assert_int_eq(vmxc_region_init_for(&region, &high->hal, BASIC_TYPICAL, VMXC_REGION_ORDINARY),
                      VMXC_OK);
     vmxc_region_fini(&region);
+    ck_assert_int_eq(vmxc_region_init_for(&region, &low->hal, basic_32, VMXC_REGION_ORDINARY),
+                     VMXC_OK);
+    vmxc_region_fini(&region);
+    test_hal_destroy(low);
+    test_hal_destroy(high);
 }
 END_TEST
 
@@ -156,8 +160,8 @@ START_TEST(the_first_word_holds_revision_and_shadow_indicator_and_the_rest_is_ze
     vmxc_hpa_t hpa;
     uint32_t word;
 
-    ck_assert_int_eq(
-        vmxc_region_init(&region, &frames.hal, contents[_i].revision, contents[_i].kind), VMXC_OK);
+    ck_assert_int_eq(vmxc_region_init(&region, &hal->hal, contents[_i].revision, contents[_i].kind),
+                     VMXC_OK);
     ck_assert_int_eq(vmxc_region_hpa(&region, &hpa), VMXC_OK);
     ck_assert_uint_eq(word_at(hpa), contents[_i].first_word);
     for (uint32_t offset = 4; offset < VMXC_PAGE_SIZE; offset += 4)
@@ -166,7 +170,7 @@ START_TEST(the_first_word_holds_revision_and_shadow_indicator_and_the_rest_is_ze
     ck_assert_uint_eq(word, contents[_i].revision);
     ck_assert_int_eq(vmxc_region_kind(&region, &kind), VMXC_OK);
     ck_assert_int_eq(kind, contents[_i].kind);
-    frame_hal_check_announced(&frames);
+    test_hal_assert_announced(hal);
     vmxc_region_fini(&region);
     vmxc_region_fini(&region);
 }
@@ -177,10 +181,10 @@ START_TEST(the_abort_indicator_is_what_the_processor_wrote)
     struct vmxc_region region;
     uint32_t indicator = 77;
 
-    ck_assert_int_eq(vmxc_region_init(&region, &frames.hal, 4, VMXC_REGION_ORDINARY), VMXC_OK);
+    ck_assert_int_eq(vmxc_region_init(&region, &hal->hal, 4, VMXC_REGION_ORDINARY), VMXC_OK);
     ck_assert_int_eq(vmxc_region_abort_indicator(&region, &indicator), VMXC_OK);
     ck_assert_uint_eq(indicator, 0);
-    frame_hal_bytes(&frames, FRAME_HAL_BASE)[4] = 2;
+    test_hal_write64(hal, TEST_HAL_BASE, UINT64_C(2) << 32 | 4);
     ck_assert_int_eq(vmxc_region_abort_indicator(&region, &indicator), VMXC_OK);
     ck_assert_uint_eq(indicator, 2);
     vmxc_region_fini(&region);
@@ -191,8 +195,6 @@ int main(void)
 {
     Suite *suite = suite_create("region");
     TCase *tests = tcase_create("region");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tests);
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -207,8 +209,5 @@ int main(void)
                         the_first_word_holds_revision_and_shadow_indicator_and_the_rest_is_zero, 0,
                         (int)(sizeof(contents) / sizeof(contents[0])));
     tcase_add_test(tests, the_abort_indicator_is_what_the_processor_wrote);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

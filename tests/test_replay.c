@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/suite.h"
+
 /* ---- A small file that agrees ---- */
 
 /* One GByte of guest memory, mapped by one EPT entry: PML4 at 1000H, PDPT at 2000H. */
@@ -876,10 +878,5 @@ int main(void)
     tcase_add_test(comparison, a_case_that_cannot_be_traced_is_said_to_be);
     tcase_add_test(comparison, kinds_have_names);
     suite_add_tcase(suite, comparison);
-
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The content of a VMCS as a value: encodings, widths, HIGH halves. */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmxsim/vmcs.h"
+
+#include "support/suite.h"
 
 static const struct {
     uint32_t encoding;
@@ -12,6 +13,7 @@ static const struct {
 } rows[] = {
 #define VMXC_VMCS_FIELD(encoding, width, type, name, feature) {encoding, #width, #name},
 #include "vmxcore/defs/vmcs_fields.def"
+
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
@@ -141,9 +143,5 @@ static Suite *vmcs_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(vmcs_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(vmcs_suite());
 }

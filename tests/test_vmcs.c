@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 /* Encodings that no field has: HIGH of fields that are not 64-bit, holes, reserved bits. */
@@ -121,8 +123,6 @@ int main(void)
 {
     Suite *suite = suite_create("vmcs");
     TCase *tests = tcase_create("field table");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tests);
     tcase_add_loop_test(tests, an_encoding_without_a_field_is_not_found, 0, COUNT(unknown));
@@ -130,8 +130,5 @@ int main(void)
     tcase_add_loop_test(tests, a_known_field_is_what_the_manual_says, 0, COUNT(known));
     tcase_add_test(tests, there_are_284_encodings_and_no_more);
     tcase_add_test(tests, rows_ascend_and_are_found_by_encoding_and_by_name);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

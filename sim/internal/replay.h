@@ -64,6 +64,9 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_schema_check_object(const struct vmxsim_
                                                             const struct vmxsim_schema *schema,
                                                             struct vmxsim_error *error);
 
+/* Anything goes: the value depends on other keys and is looked at when those are known to be well formed. */
+vmxsim_schema_check vmxsim_schema_check_later;
+
 /* The value is one of the strings; VMXC_BAD_FORMAT lists them. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_schema_check_choice(const struct vmxsim_json *at,
                                                             const char *const *choices,

@@ -71,3 +71,16 @@ struct vmxsim_outcome walk(uint64_t gpa, uint64_t right)
                      VMXC_OK);
     return outcome;
 }
+
+Suite *defects_suite(const char *name, const TTest *const *tests, size_t count)
+{
+    Suite *s = suite_create(name);
+    TCase *defects = tcase_create("defects");
+
+    tcase_add_checked_fixture(defects, set_up, tear_down);
+    tcase_set_timeout(defects, 120);
+    for (size_t i = 0; i < count; i++)
+        tcase_add_test(defects, tests[i]);
+    suite_add_tcase(s, defects);
+    return s;
+}

@@ -5,6 +5,8 @@
 #ifndef VMXSIM_TESTS_DEFECTS_H
 #define VMXSIM_TESTS_DEFECTS_H
 
+#include <check.h>
+
 #include "support/machine.h"
 #include "vmxcore/addrspace.h"
 
@@ -23,6 +25,9 @@ extern const struct vmxc_ept_config space_config; /* what `space` was made with 
 /* Checked fixture. Whatever a test did: no frame is left, none was given back twice. */
 void set_up(void);
 void tear_down(void);
+
+/* A suite of these tests, each with the fixture. */
+Suite *defects_suite(const char *name, const TTest *const *tests, size_t count);
 
 /* What libvmxcore says of an address; the first two end the test if it is not mapped. */
 uint64_t hpa_of(uint64_t gpa);

@@ -53,7 +53,7 @@ static void check_misconfiguration(const struct vmxc_ept *ept, uint64_t entry, u
 static uint64_t check_table(const struct test_hal *hal, const struct vmxc_ept *ept, uint64_t table,
                             unsigned level, bool *seen)
 {
-    const uint64_t frame = (table - TEST_HAL_BASE) / VMXC_PAGE_SIZE;
+    const uint64_t frame = (table - hal->base) / VMXC_PAGE_SIZE;
     uint64_t count = 1;
     unsigned used = 0;
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+struct test_hal *hal;
 struct vmxsim_memory *memory;
-static struct vmxc_hal hal;
 struct vmxc_addrspace space;
 uint8_t buffer[LONG_SIZE];
 struct dirty_log dirty;
@@ -31,9 +31,6 @@ static void map_lazy(vmxc_gpa_t gpa, uint64_t size)
 
 void setup(void)
 {
-    const struct vmxsim_range ram = {0, MB(64)};
-    const struct vmxsim_memory_config config = {
-        .ram = &ram, .ram_count = 1, .frames = {MB(1), MB(16)}};
     const struct vmxc_ept_config ept = {.levels = 4,
                                         .maxphyaddr = 46,
                                         .largest_page = VMXC_PAGE_LEVEL_2M,
@@ -41,10 +38,11 @@ void setup(void)
                                         .mode_based_execute = true,
                                         .table_memory_type = VMXC_MEMORY_TYPE_WB};
 
-    ck_assert_int_eq(vmxsim_memory_create(&config, &memory, NULL), VMXC_OK);
-    hal = *vmxsim_memory_hal(memory);
-    hal.mark_dirty = on_dirty;
-    ck_assert_int_eq(vmxc_addrspace_init(&space, &hal, &ept, 0, SPACE_SIZE), VMXC_OK);
+    hal = test_hal_create_at(MB(64), MB(16) / VMXC_PAGE_SIZE, MB(64));
+    memory = hal->memory;
+    test_hal_count_stores(hal);
+    hal->on_dirty = on_dirty;
+    ck_assert_int_eq(vmxc_addrspace_init(&space, &hal->hal, &ept, 0, SPACE_SIZE), VMXC_OK);
     map_linear(LINEAR_GPA, LINEAR_HPA, 0x4000, RW);
     map_lazy(LAZY_GPA, 0x4000);
     map_linear(R_O_GPA, R_O_HPA, 0x1000, VMXC_MAP_READ);
@@ -58,8 +56,7 @@ void setup(void)
 void teardown(void)
 {
     vmxc_addrspace_fini(&space);
-    ck_assert_uint_eq(vmxsim_memory_leaks(memory, NULL, NULL), 0);
-    vmxsim_memory_destroy(memory);
+    test_hal_destroy(hal);
 }
 
 bool all_bytes_are(const uint8_t *bytes, size_t length, uint8_t byte)

@@ -5,8 +5,8 @@
 
 #include <check.h>
 
+#include "support/test_hal.h"
 #include "vmxcore/guest_mem.h"
-#include "vmxsim/memory.h"
 
 #define MB(n) ((uint64_t)(n) << 20)
 #define RW    (VMXC_MAP_READ | VMXC_MAP_WRITE)
@@ -31,7 +31,8 @@
 #define X_O_HPA    MB(34)
 #define DEVICE_HPA (UINT64_C(1) << 36) /* no RAM there */
 
-extern struct vmxsim_memory *memory;
+extern struct test_hal *hal;
+extern struct vmxsim_memory *memory; /* what lies behind it */
 extern struct vmxc_addrspace space;
 extern uint8_t buffer[LONG_SIZE];
 

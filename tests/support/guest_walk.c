@@ -15,16 +15,14 @@ const struct mode modes[MODES] = {
 };
 /* clang-format on */
 
+struct test_hal *hal;
 struct vmxsim_memory *memory;
-static struct vmxc_hal hal;
 struct vmxc_addrspace space;
 const struct mode *mode;
 struct vmxc_guest_registers registers;
 struct vmxc_guest_paging_caps caps;
 struct vmxc_guest_translation translation;
 struct vmxc_guest_fault fault;
-uint64_t dirty_calls;
-void (*on_dirty)(vmxc_hpa_t hpa);
 
 const struct vmxc_guest_access s_read = {0};
 const struct vmxc_guest_access s_write = {.write = true};
@@ -33,30 +31,17 @@ const struct vmxc_guest_access u_read = {.user_mode = true};
 const struct vmxc_guest_access u_write = {.user_mode = true, .write = true};
 const struct vmxc_guest_access u_fetch = {.user_mode = true, .fetch = true};
 
-static void count_dirty(void *context, vmxc_hpa_t hpa, uint64_t length)
-{
-    (void)context;
-    (void)length;
-    dirty_calls++;
-    if (on_dirty != NULL)
-        on_dirty(hpa);
-}
-
 void setup(void)
 {
-    const struct vmxsim_range ram = {0, RAM_SIZE};
-    const struct vmxsim_memory_config config = {
-        .ram = &ram, .ram_count = 1, .frames = {UINT64_C(1) << 20, UINT64_C(16) << 20}};
     const struct vmxc_ept_config ept = {.levels = 4,
                                         .maxphyaddr = 46,
                                         .largest_page = VMXC_PAGE_LEVEL_2M,
                                         .table_memory_type = VMXC_MEMORY_TYPE_WB};
 
-    ck_assert_int_eq(vmxsim_memory_create(&config, &memory, NULL), VMXC_OK);
-    hal = *vmxsim_memory_hal(memory);
-    hal.mark_dirty = count_dirty;
-    on_dirty = NULL;
-    ck_assert_int_eq(vmxc_addrspace_init(&space, &hal, &ept, 0, UINT64_C(1) << 40), VMXC_OK);
+    hal = test_hal_create_at(RAM_SIZE, 4096, RAM_SIZE);
+    memory = hal->memory;
+    test_hal_count_stores(hal);
+    ck_assert_int_eq(vmxc_addrspace_init(&space, &hal->hal, &ept, 0, UINT64_C(1) << 40), VMXC_OK);
     ck_assert_int_eq(
         vmxc_addrspace_map_linear(&space, 0, GUEST_HPA, GUEST_SIZE, VMXC_MAP_READ | VMXC_MAP_WRITE),
         VMXC_OK);
@@ -65,8 +50,7 @@ void setup(void)
 void teardown(void)
 {
     vmxc_addrspace_fini(&space);
-    ck_assert_uint_eq(vmxsim_memory_leaks(memory, NULL, NULL), 0);
-    vmxsim_memory_destroy(memory);
+    test_hal_destroy(hal);
 }
 
 uint64_t get_entry(unsigned level)
@@ -92,7 +76,7 @@ void set_entry(unsigned level, uint64_t value)
 void build(size_t index)
 {
     mode = &modes[index];
-    dirty_calls = 0;
+    hal->announced = 0;
     registers = (struct vmxc_guest_registers){.cr0 = mode->cr0 | VMXC_CR0_WP,
                                               .cr3 = TABLE_GPA(mode->levels),
                                               .cr4 = mode->cr4,

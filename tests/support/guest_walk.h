@@ -9,9 +9,9 @@
 
 #include <check.h>
 
+#include "support/test_hal.h"
 #include "vmxcore/guest_mem.h"
 #include "vmxcore/guest_paging.h"
-#include "vmxsim/memory.h"
 
 #define BIT(n)       VMXC_BIT(n)
 #define BITS(hi, lo) VMXC_BITS(hi, lo)
@@ -51,7 +51,8 @@ struct mode {
 extern const struct mode modes[MODES]; /* 32-bit, PAE, 4-level, 5-level */
 
 /* The machine of the test; registers and capabilities are what the next walk uses. */
-extern struct vmxsim_memory *memory;
+extern struct test_hal *hal;
+extern struct vmxsim_memory *memory; /* what lies behind it */
 extern struct vmxc_addrspace space;
 extern const struct mode *mode;
 extern struct vmxc_guest_registers registers;
@@ -61,17 +62,14 @@ extern struct vmxc_guest_paging_caps caps;
 extern struct vmxc_guest_translation translation;
 extern struct vmxc_guest_fault fault;
 
-/* Stores that libvmxcore announced since build, and a hook that runs before each of them. */
-extern uint64_t dirty_calls;
-extern void (*on_dirty)(vmxc_hpa_t hpa);
-
 extern const struct vmxc_guest_access s_read, s_write, s_fetch, u_read, u_write, u_fetch;
 
 /* Checked fixture: guest memory as above in an address space on simulated memory. */
 void setup(void);
 void teardown(void);
 
-/* Tables for modes[index] that map its address to PAGE_GPA with all rights; supervisor at CPL 0, CR0.WP = 1. */
+/* Tables for modes[index] that map its address to PAGE_GPA with all rights; supervisor at CPL 0, CR0.WP = 1;
+ * hal->announced starts over. */
 void build(size_t index);
 
 /* The entry of a level; a PDPTE of PAE paging goes to its register and cannot be read back. */

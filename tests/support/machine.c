@@ -49,6 +49,15 @@ static void set_maxphyaddr(json_t *cpu, unsigned bits)
     json_array_set_new(registers, 0, json_string(changed));
 }
 
+struct vmxsim_profile *profile_from_text(const char *text)
+{
+    struct vmxsim_profile *profile = NULL;
+    struct vmxsim_error error = {0};
+    ck_assert_msg(vmxsim_profile_from_json(text, strlen(text), "test", &profile, &error) == VMXC_OK,
+                  "%s", error.text);
+    return profile;
+}
+
 struct vmxsim_profile *profile_make(const struct profile_changes *changes)
 {
     char *text = vmxsim_profile_to_json(vmxsim_profile_builtin("everything"));
@@ -65,11 +74,7 @@ struct vmxsim_profile *profile_make(const struct profile_changes *changes)
     clear_cpuid(cpu, "0x80000001.0", 3, changes->cpuid_80000001_edx_clear);
 
     text = json_dumps(cpu, JSON_COMPACT);
-    struct vmxsim_profile *profile = NULL;
-    struct vmxsim_error error;
-    const enum vmxc_status status =
-        vmxsim_profile_from_json(text, strlen(text), "test", &profile, &error);
-    ck_assert_msg(status == VMXC_OK, "%s", error.text);
+    struct vmxsim_profile *const profile = profile_from_text(text);
     free(text);
     json_decref(cpu);
     return profile;

@@ -57,6 +57,9 @@ struct profile_changes {
     uint32_t cpuid_80000001_edx_clear;
 };
 
+/* The profile that this JSON text describes; ends the test if it is refused. */
+struct vmxsim_profile *profile_from_text(const char *text);
+
 /* The changed profile; vmxsim_profile_destroy gives it back. Ends the test if it cannot be made. */
 struct vmxsim_profile *profile_make(const struct profile_changes *changes);
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/require.h"
+
 const struct vmxc_ept_config space_config = {
     .levels = 4,
     .maxphyaddr = 46,
@@ -19,10 +21,12 @@ struct space *space_create_with(const struct vmxc_ept_config *config, uint64_t f
     struct space *s = calloc(1, sizeof(*s));
 
     ck_assert_ptr_nonnull(s);
-    s->probe = probe_create(frames, window);
-    ck_assert_int_eq(vmxc_addrspace_init(&s->space, &s->probe->hal, config, 0, UINT64_C(1) << 40),
+    s->hal = test_hal_create_at(SPACE_FRAMES_BASE, frames, SPACE_1G);
+    test_hal_set_window(s->hal, window);
+    test_hal_count_stores(s->hal);
+    ck_assert_int_eq(vmxc_addrspace_init(&s->space, &s->hal->hal, config, 0, UINT64_C(1) << 40),
                      VMXC_OK);
-    probe_clear_log(s->probe);
+    test_hal_clear_log(s->hal);
     return s;
 }
 
@@ -35,7 +39,7 @@ void space_destroy(struct space *s)
 {
     ck_assert(vmxc_addrspace_is_valid(&s->space));
     vmxc_addrspace_fini(&s->space);
-    probe_destroy(s->probe);
+    test_hal_destroy(s->hal);
     free(s);
 }
 
@@ -86,7 +90,7 @@ char *space_dump(struct space *s)
     ck_assert_int_eq(vmxc_addrspace_for_each_area(&s->space, dump_area, &dump), VMXC_OK);
     ck_assert_int_eq(
         vmxc_ept_walk(&s->space.ept, 0, vmxc_ept_span(&s->space.ept), dump_page, &dump), VMXC_OK);
-    snprintf(line, sizeof(line), "%" PRIu64 " frames\n", probe_frames_in_use(s->probe));
+    snprintf(line, sizeof(line), "%" PRIu64 " frames\n", s->hal->frames_in_use);
     add_line(&dump, line);
     return dump.text;
 }
@@ -106,26 +110,25 @@ vmxc_hpa_t space_hpa(struct space *s, vmxc_gpa_t gpa)
     struct vmxc_translation translation;
     const enum vmxc_status status = vmxc_addrspace_translate(&s->space, gpa, &translation);
 
-    ck_assert_msg(status == VMXC_OK, "%" PRIx64 ": status %d", gpa, status);
+    require(status == VMXC_OK, "%" PRIx64 ": status %d", gpa, status);
     return translation.hpa;
 }
 
 uint64_t space_read(struct space *s, vmxc_gpa_t gpa)
 {
-    return vmxsim_memory_read64(s->probe->memory, space_hpa(s, gpa));
+    return vmxsim_memory_read64(s->hal->memory, space_hpa(s, gpa));
 }
 
 void space_write(struct space *s, vmxc_gpa_t gpa, uint64_t value)
 {
-    vmxsim_memory_write64(s->probe->memory, space_hpa(s, gpa), value);
+    vmxsim_memory_write64(s->hal->memory, space_hpa(s, gpa), value);
 }
 
 /* True if the frame of the event at `index` was taken earlier in the log. */
-static bool is_own_frame(const struct probe *probe, size_t index)
+static bool is_own_frame(const struct test_hal *hal, size_t index)
 {
     for (size_t i = 0; i < index; i++)
-        if (probe->events[i].kind == PROBE_ALLOC &&
-            probe->events[i].hpa == probe->events[index].hpa)
+        if (hal->log[i].call == TEST_HAL_ALLOC && hal->log[i].value == hal->log[index].value)
             return true;
     return false;
 }
@@ -134,11 +137,11 @@ bool space_freed_after_invalidation(const struct space *s)
 {
     size_t invalidations = 0;
 
-    for (size_t i = 0; i < s->probe->event_count; i++) {
-        const struct probe_event *event = &s->probe->events[i];
+    for (size_t i = 0; i < s->hal->log_count; i++) {
+        const struct test_hal_entry *event = &s->hal->log[i];
 
-        invalidations += event->kind == PROBE_INVALIDATE;
-        if (event->kind == PROBE_FREE && invalidations == 0 && !is_own_frame(s->probe, i) &&
+        invalidations += event->call == TEST_HAL_INVALIDATE;
+        if (event->call == TEST_HAL_FREE && invalidations == 0 && !is_own_frame(s->hal, i) &&
             (event->label == NULL || strcmp(event->label, "area set node") != 0))
             return false;
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An address space over a probed HAL, and its whole state as text, to compare before and after. */
+/* An address space over a test_hal, and its whole state as text, to compare before and after. */
 #ifndef VMXSIM_TESTS_SPACE_H
 #define VMXSIM_TESTS_SPACE_H
 
-#include "support/probe_hal.h"
+#include "support/test_hal.h"
 #include "vmxcore/addrspace.h"
 
 #define SPACE_PAGE VMXC_PAGE_SIZE_4K
@@ -11,15 +11,21 @@
 #define SPACE_1G   VMXC_PAGE_SIZE_1G
 #define SPACE_RW   (VMXC_MAP_READ | VMXC_MAP_WRITE)
 
+#define OK(call)              ck_assert_int_eq((call), VMXC_OK)
+#define FAULT(s, gpa, access) vmxc_addrspace_handle_page_fault(&(s)->space, (gpa), (access))
+
+/* The frames lie here; [0, 1 GByte) is the caller's memory. */
+#define SPACE_FRAMES_BASE UINT64_C(0x100000000)
+
 struct space {
-    struct probe *probe;
+    struct test_hal *hal;
     struct vmxc_addrspace space;
 };
 
 /* Four levels, MAXPHYADDR 46, pages up to 1 GByte, no execute-only, no mode-based execute. */
 extern const struct vmxc_ept_config space_config;
 
-/* [0, 2^40) over `frames` frames; see probe_create. */
+/* [0, 2^40) over `frames` frames; with the direct-map window or without. */
 struct space *space_create_with(const struct vmxc_ept_config *config, uint64_t frames, bool window);
 struct space *space_create(uint64_t frames);
 
