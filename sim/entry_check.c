@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The frame of the VM-entry checks: starting and ending rules, reading what they look at, the shapes that many rules share.
+ */
+#include <string.h>
+
+#include "internal/entry.h"
+
+/* ---- Rules ---- */
+
+static void record_violation(struct entry_check *check)
+{
+    struct vmxsim_entry_report *report = check->report;
+    struct vmxsim_entry_violation *violation = &check->violation;
+
+    violation->rule = check->current;
+    violation->field_count = check->field_count;
+    memcpy(violation->field, check->field, sizeof(violation->field));
+    report->violation[report->violation_count++] = *violation;
+}
+
+/* Ends the current rule: undecided, violated, or nothing to say. */
+static void end_rule(struct entry_check *check)
+{
+    struct vmxsim_entry_report *report = check->report;
+
+    if (check->missing) {
+        report->undecided[report->undecided_count].rule = check->current;
+        report->undecided[report->undecided_count++].ordinal = check->missing_ordinal;
+    } else if (check->violated) {
+        record_violation(check);
+    }
+    check->missing = false;
+    check->violated = false;
+    check->field_count = 0;
+}
+
+void rule(struct entry_check *check, enum vmxsim_entry_rule rule)
+{
+    end_rule(check);
+    check->current = rule;
+}
+
+/* The field at fault comes first among those the rule looked at. */
+static void move_to_front(struct entry_check *check, uint16_t ordinal)
+{
+    for (unsigned i = 1; i < check->field_count; i++) {
+        if (check->field[i] == ordinal) {
+            check->field[i] = check->field[0];
+            check->field[0] = ordinal;
+        }
+    }
+}
+
+void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t qualification,
+                   bool varies)
+{
+    if (check->violated)
+        return;
+    check->violated = true;
+    move_to_front(check, fault.ordinal);
+    check->violation = (struct vmxsim_entry_violation){
+        .offending = fault.offending,
+        .change = {.ordinal = fault.ordinal, .value = fault.value},
+        .qualification = qualification,
+        .qualification_varies = varies,
+    };
+}
+
+void violated(struct entry_check *check, struct entry_fault fault)
+{
+    violated_with(check, fault, 0, false);
+}
+
+static void note_missing(struct entry_check *check, uint16_t ordinal)
+{
+    if (check->missing)
+        return;
+    check->missing = true;
+    check->missing_ordinal = ordinal;
+}
+
+void undecided(struct entry_check *check)
+{
+    note_missing(check, NO_FIELD);
+}
+
+/* ---- What rules look at ---- */
+
+static void note_field(struct entry_check *check, uint16_t ordinal)
+{
+    for (unsigned i = 0; i < check->field_count; i++) {
+        if (check->field[i] == ordinal)
+            return;
+    }
+    if (check->field_count < VMXSIM_ENTRY_MAX_FIELDS)
+        check->field[check->field_count++] = ordinal;
+}
+
+uint64_t value(struct entry_check *check, uint16_t ordinal)
+{
+    const uint64_t *known = check->input->known;
+
+    note_field(check, ordinal);
+    if (known && !(known[ordinal / 64] >> (ordinal % 64) & 1))
+        note_missing(check, ordinal);
+    return check->input->vmcs->value[ordinal];
+}
+
+uint64_t pin(struct entry_check *check)
+{
+    return value(check, F(PIN_BASED_CONTROLS));
+}
+
+uint64_t primary(struct entry_check *check)
+{
+    return value(check, F(PRIMARY_PROCESSOR_BASED_CONTROLS));
+}
+
+uint64_t secondary(struct entry_check *check)
+{
+    return (primary(check) & VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS)
+               ? value(check, F(SECONDARY_PROCESSOR_BASED_CONTROLS))
+               : 0;
+}
+
+uint64_t tertiary(struct entry_check *check)
+{
+    return (primary(check) & VMXC_PRIMARY_ACTIVATE_TERTIARY_CONTROLS)
+               ? value(check, F(TERTIARY_PROCESSOR_BASED_CONTROLS))
+               : 0;
+}
+
+uint64_t exit_controls(struct entry_check *check)
+{
+    return value(check, F(PRIMARY_VM_EXIT_CONTROLS));
+}
+
+uint64_t secondary_exit(struct entry_check *check)
+{
+    return (exit_controls(check) & VMXC_EXIT_ACTIVATE_SECONDARY_CONTROLS)
+               ? value(check, F(SECONDARY_VM_EXIT_CONTROLS))
+               : 0;
+}
+
+uint64_t entry_controls(struct entry_check *check)
+{
+    return value(check, F(VM_ENTRY_CONTROLS));
+}
+
+uint64_t capability(const struct entry_check *check, uint32_t msr)
+{
+    uint64_t result = 0;
+
+    if (vmxsim_profile_msr(check->input->profile, msr, &result) != VMXC_OK)
+        return 0;
+    return result;
+}
+
+uint64_t memory64(struct entry_check *check, uint64_t hpa)
+{
+    if (!check->input->memory) {
+        undecided(check);
+        return 0;
+    }
+    return vmxsim_memory_read64(check->input->memory, hpa);
+}
+
+uint32_t memory32(struct entry_check *check, uint64_t hpa)
+{
+    if (!check->input->memory) {
+        undecided(check);
+        return 0;
+    }
+    return vmxsim_memory_read32(check->input->memory, hpa);
+}
+
+/* ---- Faults ---- */
+
+struct entry_fault change_to(struct entry_check *check, uint16_t ordinal, uint64_t nearest)
+{
+    return (struct entry_fault){
+        .ordinal = ordinal,
+        .offending = value(check, ordinal) ^ nearest,
+        .value = nearest,
+    };
+}
+
+struct entry_fault set_bits(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    return change_to(check, ordinal, value(check, ordinal) | bits);
+}
+
+struct entry_fault clear_bits(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    return change_to(check, ordinal, value(check, ordinal) & ~bits);
+}
+
+struct entry_fault no_single_field(void)
+{
+    return (struct entry_fault){.ordinal = NO_FIELD};
+}
+
+/* ---- Rules of a common shape ---- */
+
+void require_allowed(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint64_t must_be_1, uint64_t may_be_1)
+{
+    rule(check, id);
+    const uint64_t current = value(check, ordinal);
+    const uint64_t nearest = (current | must_be_1) & may_be_1;
+
+    if (current != nearest)
+        violated(check, change_to(check, ordinal, nearest));
+}
+
+void require_zero(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                  uint64_t bits)
+{
+    require_allowed(check, id, ordinal, 0, ~bits);
+}
+
+void require_set(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                 uint64_t bits)
+{
+    require_allowed(check, id, ordinal, bits, UINT64_MAX);
+}
+
+void require_address(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint64_t alignment_mask)
+{
+    require_zero(check, id, ordinal, alignment_mask | check->beyond_width);
+}
+
+bool is_canonical(const struct entry_check *check, uint64_t address)
+{
+    return nearest_canonical(check, address) == address;
+}
+
+/* Bits 63 to width - 1 become copies of bit width - 1. */
+uint64_t nearest_canonical(const struct entry_check *check, uint64_t address)
+{
+    const uint64_t upper = ~UINT64_C(0) << (check->features->linear_width - 1);
+    const uint64_t sign = UINT64_C(1) << (check->features->linear_width - 1);
+
+    return (address & sign) ? address | upper : address & ~upper;
+}
+
+void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal)
+{
+    rule(check, id);
+    const uint64_t address = value(check, ordinal);
+
+    if (!is_canonical(check, address))
+        violated(check, change_to(check, ordinal, nearest_canonical(check, address)));
+}
+
+/* ---- The whole ---- */
+
+static uint64_t beyond_width(const struct entry_check *check)
+{
+    /* IA32_VMX_BASIC bit 48: addresses in the VMCS are limited to 32 bits. */
+    const unsigned width =
+        (capability(check, VMXC_MSR_VMX_BASIC) & VMXC_BIT(48)) ? 32 : check->features->maxphyaddr;
+
+    return ~UINT64_C(0) << width;
+}
+
+void vmxsim_entry_check(const struct vmxsim_entry_input *input, struct vmxsim_entry_report *report)
+{
+    struct entry_check check = {
+        .input = input,
+        .features = vmxsim_profile_features(input->profile),
+        .report = report,
+        .current = VMXSIM_ENTRY_RULE_COUNT,
+    };
+
+    check.beyond_width = beyond_width(&check);
+    report->violation_count = 0;
+    report->undecided_count = 0;
+    check_basic(&check);
+    check_execution_controls(&check);
+    check_exit_controls(&check);
+    check_entry_controls(&check);
+    check_host_registers(&check);
+    check_host_segments(&check);
+    check_host_size(&check);
+    check_guest_registers(&check);
+    check_guest_segments(&check);
+    check_guest_tables(&check);
+    check_guest_rip(&check);
+    check_guest_non_register(&check);
+    check_guest_pdptes(&check);
+    check_msr_load(&check);
+    end_rule(&check);
+    entry_outcomes(input, report);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the rules are written down. One function per section of the manual; in it, each rule reads like its sentence:
+ *
+ *     rule(check, VMXSIM_ENTRY_CTL_NMI_VNMI);
+ *     if ((pin(check) & VMXC_PIN_VIRTUAL_NMIS) && !(pin(check) & VMXC_PIN_NMI_EXITING))
+ *         violated(check, set_bits(check, F(PIN_BASED_CONTROLS), VMXC_PIN_NMI_EXITING));
+ *
+ * rule() starts a rule. The fields read until the next rule() are the fields the rule looked at; if one of them is not
+ * known, the rule is undecided whatever violated() says. A rule is violated at most once: the first call counts.
+ */
+#ifndef VMXSIM_INTERNAL_ENTRY_H
+#define VMXSIM_INTERNAL_ENTRY_H
+
+#include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/msr.h"
+#include "vmxcore/defs/paging.h"
+#include "vmxsim/entry.h"
+
+/* Stands for "something that is no VMCS field": memory, the processor's state. */
+#define NO_FIELD VMXC_VMCS_FIELD_COUNT
+
+/* Ordinal of a field by name. */
+#define F(name) VMXC_VMCS_ORDINAL_##name
+
+struct entry_check {
+    const struct vmxsim_entry_input *input;
+    const struct vmxsim_features *features;
+    struct vmxsim_entry_report *report;
+    uint64_t beyond_width; /* bits a physical address must not have */
+
+    /* The rule being evaluated. */
+    enum vmxsim_entry_rule current; /* VMXSIM_ENTRY_RULE_COUNT: none yet */
+    bool violated;
+    bool missing;
+    uint16_t missing_ordinal;
+    uint8_t field_count;
+    uint16_t field[VMXSIM_ENTRY_MAX_FIELDS];
+    struct vmxsim_entry_violation violation;
+};
+
+/* What is wrong with which field, and the nearest value that satisfies the rule. */
+struct entry_fault {
+    uint16_t ordinal; /* NO_FIELD: no single field */
+    uint64_t offending, value;
+};
+
+/* ---- entry_check.c: rules ---- */
+
+void rule(struct entry_check *check, enum vmxsim_entry_rule rule);
+void violated(struct entry_check *check, struct entry_fault fault);
+/* As violated(), for the few entry failures whose exit qualification is not 0. */
+void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t qualification,
+                   bool varies);
+/* The current rule needs memory or processor state that is not known. */
+void undecided(struct entry_check *check);
+
+/* ---- entry_check.c: what rules look at ---- */
+
+/* Value of a field; notes that the current rule looked at it. */
+uint64_t value(struct entry_check *check, uint16_t ordinal);
+
+/* Control words as they count: one that is not activated is 0. */
+uint64_t pin(struct entry_check *check);
+uint64_t primary(struct entry_check *check);
+uint64_t secondary(struct entry_check *check);
+uint64_t tertiary(struct entry_check *check);
+uint64_t exit_controls(struct entry_check *check);
+uint64_t secondary_exit(struct entry_check *check);
+uint64_t entry_controls(struct entry_check *check);
+
+/* A capability MSR of the profile; 0 if the profile does not have it. */
+uint64_t capability(const struct entry_check *check, uint32_t msr);
+
+/* True if memory is known; reads one quadword or doubleword of it. Otherwise the rule is undecided and the result 0. */
+uint64_t memory64(struct entry_check *check, uint64_t hpa);
+uint32_t memory32(struct entry_check *check, uint64_t hpa);
+
+/* ---- entry_check.c: faults ---- */
+
+struct entry_fault set_bits(struct entry_check *check, uint16_t ordinal, uint64_t bits);
+struct entry_fault clear_bits(struct entry_check *check, uint16_t ordinal, uint64_t bits);
+/* `offending` are the bits in which the field's value and `nearest` differ. */
+struct entry_fault change_to(struct entry_check *check, uint16_t ordinal, uint64_t nearest);
+/* No single field can be blamed or changed. */
+struct entry_fault no_single_field(void);
+
+/* ---- entry_check.c: rules of a common shape. Each is rule() + test + violated(). ---- */
+
+/* Bits of must_be_1 must be 1; bits that may_be_1 lacks must be 0. */
+void require_allowed(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint64_t must_be_1, uint64_t may_be_1);
+/* The bits must be 0. */
+void require_zero(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                  uint64_t bits);
+/* The bits must be 1. */
+void require_set(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                 uint64_t bits);
+/* A physical address: aligned (low bits of `alignment_mask` 0) and within the width. */
+void require_address(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint64_t alignment_mask);
+/* A canonical linear address for the width the processor supports. */
+void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal);
+
+bool is_canonical(const struct entry_check *check, uint64_t address);
+uint64_t nearest_canonical(const struct entry_check *check, uint64_t address);
+
+/* entry_outcome.c: from the broken rules to what a processor may report. */
+void entry_outcomes(const struct vmxsim_entry_input *input, struct vmxsim_entry_report *report);
+
+/* ---- One function per section of the manual ---- */
+
+void check_basic(struct entry_check *check);                    /* entry_basic.c */
+void check_execution_controls(struct entry_check *check);       /* entry_execution.c */
+void check_exit_controls(struct entry_check *check);            /* entry_exit.c */
+void check_entry_controls(struct entry_check *check);           /* entry_entry.c */
+void check_host_registers(struct entry_check *check);           /* entry_host.c */
+void check_host_segments(struct entry_check *check);            /* entry_host.c */
+void check_host_size(struct entry_check *check);                /* entry_host.c */
+void check_guest_registers(struct entry_check *check);          /* entry_guest_registers.c */
+void check_guest_segments(struct entry_check *check);           /* entry_guest_segments.c */
+void check_guest_tables(struct entry_check *check);             /* entry_guest_segments.c */
+void check_guest_rip(struct entry_check *check);                /* entry_guest_rip.c */
+void check_guest_non_register(struct entry_check *check);       /* entry_guest_non_register.c */
+void check_guest_pdptes(struct entry_check *check);             /* entry_guest_pdptes.c */
+void check_msr_load(struct entry_check *check);                 /* entry_msr_load.c */
+
+#endif
