@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmxcore/region.h"
 
+#include "internal/hal.h"
 #include "vmxcore/caps.h"
 #include "vmxcore/defs/msr.h"
-
-#include "internal/hal.h"
 
 /* Layout of the first eight bytes. */
 #define REGION_WORD_IDENTIFIER 0u /* revision identifier and shadow indicator */

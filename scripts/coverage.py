@@ -54,7 +54,8 @@ def measure(build, html):
         if html:
             html.parent.mkdir(parents=True, exist_ok=True)
             command += ["--html-details", str(html)]
-        run = subprocess.run(command + exclusions() + [str(build)], cwd=ROOT, capture_output=True, text=True, check=False)
+        run = subprocess.run(command + exclusions() + [str(build)], cwd=ROOT,
+                             capture_output=True, text=True, check=False)
         if run.returncode != 0:
             sys.exit(f"gcovr failed:\n{run.stdout}{run.stderr}")
         return json.loads(report.read_text())["files"]
@@ -80,13 +81,16 @@ def main():
             print(f"{total:7} {total - covered:7} {100 * covered / total:7.1f}%  {entry['filename']}")
 
     low = []
+    lines = []
     for folder in FOLDERS:
         of_folder = [f for f in files if Path(f["filename"]).parts[0] == folder]
         total = sum(f["line_total"] for f in of_folder)
         percent = 100 * sum(f["line_covered"] for f in of_folder) / total if total else 0.0
-        print(f"line coverage of {folder}/: {percent:.1f}% of {total} lines")
+        lines.append(f"line coverage of {folder}/: {percent:.1f}% of {total} lines")
         if percent < arguments.threshold:
             low.append(folder)
+    print("\n".join(lines))
+    (arguments.build / "line-coverage.txt").write_text("\n".join(lines) + "\n")
     if low:
         sys.exit(f"FAILED: below {arguments.threshold:g}%: {', '.join(low)}")
 

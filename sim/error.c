@@ -3,7 +3,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 static const char *const status_names[] = {
 #define VMXC_STATUS(number, name, sentence) [number] = #name,
@@ -21,37 +20,37 @@ static const char *lookup(const char *const table[], size_t count, enum vmxc_sta
     return index < count && table[index] != NULL ? table[index] : "?";
 }
 
-/* Error texts quote input files; whatever those hold, a text stays one line of printable characters. */
-static void make_one_line(char *text)
+/* Bytes of the UTF-8 sequence that starts here, 0 if none does; as printable ASCII has it, 1. */
+static size_t sequence_length(const unsigned char *text)
 {
-    for (; *text != '\0'; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
-            *text = '?';
+    if (text[0] < 0x80)
+        return text[0] >= 0x20 && text[0] != 0x7f ? 1 : 0;
+    const size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
+    uint32_t code_point = text[0] & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        code_point = code_point << 6 | (text[i] & 0x3fu);
     }
+    static const uint32_t smallest[] = {[2] = 0x80, [3] = 0x800, [4] = 0x10000};
+    const bool surrogate = code_point >= 0xd800 && code_point < 0xe000;
+    const bool valid = text[0] >= 0xc0 && text[0] < 0xf8 && code_point >= smallest[length] &&
+                       code_point < 0x110000 && !surrogate;
+    return valid ? length : 0;
 }
 
-static size_t utf8_sequence_length(unsigned char lead)
+/*
+ * Error texts quote files and file names, and may have been cut in the middle of a character. Whatever was in
+ * there, a text is one line of valid UTF-8, which can go into a terminal or into JSON.
+ */
+static void make_printable(char *text)
 {
-    if (lead >= 0xf0)
-        return 4;
-    if (lead >= 0xe0)
-        return 3;
-    return lead >= 0xc0 ? 2 : 1;
-}
-
-/* Drops a UTF-8 sequence that the end of the buffer cut in two, so that the text stays valid in JSON. */
-static void trim_cut_character(char *text, size_t length)
-{
-    size_t start = length;
-    while (start > 0 && length - start < 4) {
-        start--;
-        const unsigned char byte = (unsigned char)text[start];
-        if ((byte & 0xc0) == 0x80)
-            continue; /* inside a sequence: look for its first byte */
-        if (start + utf8_sequence_length(byte) > length)
-            text[start] = '\0';
-        return;
+    unsigned char *byte = (unsigned char *)text;
+    while (*byte != '\0') {
+        const size_t length = sequence_length(byte);
+        if (length == 0)
+            *byte = '?';
+        byte += length != 0 ? length : 1;
     }
 }
 
@@ -67,9 +66,7 @@ enum vmxc_status vmxsim_error_set(struct vmxsim_error *error, enum vmxc_status s
     error->status = status;
     if (written < 0)
         (void)snprintf(error->text, sizeof error->text, "%s", vmxsim_status_text(status));
-    if (written >= (int)sizeof error->text)
-        trim_cut_character(error->text, sizeof error->text - 1);
-    make_one_line(error->text);
+    make_printable(error->text);
     return status;
 }
 

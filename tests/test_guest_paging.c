@@ -798,6 +798,13 @@ START_TEST(the_error_code_names_a_key_besides_missing_rights)
     ck_assert_int_eq(walk(u_write), VMXC_GUEST_FAULT);
     ck_assert_int_eq(fault.kind, VMXC_GUEST_FAULT_RIGHTS);
     ck_assert_uint_eq(fault.error_code, 0x27);
+    /* The same for a user-mode access to a supervisor-mode address and PKRS. */
+    registers.cr4 |= VMXC_CR4_PKS;
+    registers.pkrs = 1u << (2 * 5); /* AD */
+    set_entry(1, PAGE_GPA | P | W | UINT64_C(5) << 59);
+    ck_assert_int_eq(walk(u_read), VMXC_GUEST_FAULT);
+    ck_assert_int_eq(fault.kind, VMXC_GUEST_FAULT_RIGHTS);
+    ck_assert_uint_eq(fault.error_code, 0x25);
     /* ... and a fault before the leaf knows no key. */
     set_entry(2, 0);
     ck_assert_int_eq(walk(u_write), VMXC_GUEST_FAULT);

@@ -17,7 +17,7 @@ extern "C" {
 
 struct vmxsim_error {
     enum vmxc_status status;
-    char text[VMXSIM_ERROR_TEXT_SIZE]; /* one line, NUL-terminated, cut if need be */
+    char text[VMXSIM_ERROR_TEXT_SIZE]; /* one line of UTF-8, NUL-terminated, cut if need be */
 };
 
 /* Fills `error` (if not NULL) and returns `status`, so that a failing call can end with it. */

@@ -16,21 +16,18 @@ enum vmxc_exit_reason {
 };
 
 /* Exit-reason field (32 bits). */
-#define VMXC_EXIT_REASON_BASIC VMXC_BITS(15, 0)
-#define VMXC_EXIT_REASON_SHADOW_STACK_BUSY \
-    VMXC_BIT(25) /* the exit left a shadow stack prematurely busy */
-#define VMXC_EXIT_REASON_BUS_LOCK_ASSERTED \
-    VMXC_BIT(26) /* a bus lock came before an exit of another reason */
-#define VMXC_EXIT_REASON_ENCLAVE_MODE  VMXC_BIT(27)
-#define VMXC_EXIT_REASON_PENDING_MTF   VMXC_BIT(28) /* SMM VM exits */
-#define VMXC_EXIT_REASON_FROM_ROOT     VMXC_BIT(29) /* SMM VM exits: from VMX root operation */
-#define VMXC_EXIT_REASON_ENTRY_FAILURE VMXC_BIT(31)
+#define VMXC_EXIT_REASON_BASIC             VMXC_BITS(15, 0)
+#define VMXC_EXIT_REASON_SHADOW_STACK_BUSY VMXC_BIT(25) /* prematurely busy */
+#define VMXC_EXIT_REASON_BUS_LOCK_ASSERTED VMXC_BIT(26) /* exit of another reason */
+#define VMXC_EXIT_REASON_ENCLAVE_MODE      VMXC_BIT(27)
+#define VMXC_EXIT_REASON_PENDING_MTF       VMXC_BIT(28) /* SMM VM exits */
+#define VMXC_EXIT_REASON_FROM_ROOT         VMXC_BIT(29) /* SMM VM exits: from VMX root operation */
+#define VMXC_EXIT_REASON_ENTRY_FAILURE     VMXC_BIT(31)
 
 /* Interruption information (32 bits): what event, and what belongs to it. */
-#define VMXC_INTERRUPTION_VECTOR VMXC_BITS(7, 0)
-#define VMXC_INTERRUPTION_TYPE   VMXC_BITS(10, 8)
-#define VMXC_INTERRUPTION_ERROR_CODE \
-    VMXC_BIT(11) /* exit: error code valid; entry: deliver error code */
+#define VMXC_INTERRUPTION_VECTOR         VMXC_BITS(7, 0)
+#define VMXC_INTERRUPTION_TYPE           VMXC_BITS(10, 8)
+#define VMXC_INTERRUPTION_ERROR_CODE     VMXC_BIT(11) /* valid (exit), deliver (entry) */
 #define VMXC_INTERRUPTION_NMI_UNBLOCKING VMXC_BIT(12) /* exit: NMI unblocking due to IRET */
 #define VMXC_INTERRUPTION_NESTED         VMXC_BIT(13) /* with FRED: the event is a nested exception */
 #define VMXC_INTERRUPTION_VALID          VMXC_BIT(31)

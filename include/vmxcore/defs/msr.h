@@ -92,50 +92,42 @@
 #define VMXC_FEATURE_CONTROL_LMCE               VMXC_BIT(20)
 
 /* IA32_VMX_BASIC. */
-#define VMXC_VMX_BASIC_REVISION     VMXC_BITS(30, 0)  /* VMCS revision identifier; bit 31 is 0 */
-#define VMXC_VMX_BASIC_REGION_SIZE  VMXC_BITS(44, 32) /* bytes */
-#define VMXC_VMX_BASIC_ADDRESS_32   VMXC_BIT(48)      /* VMX structures lie below 4 GBytes */
-#define VMXC_VMX_BASIC_DUAL_MONITOR VMXC_BIT(49)      /* dual-monitor treatment of SMIs and SMM */
-#define VMXC_VMX_BASIC_MEMORY_TYPE  VMXC_BITS(53, 50) /* of VMX structures, 0 or 6 */
-#define VMXC_VMX_BASIC_INS_OUTS_INFO \
-    VMXC_BIT(54) /* exits due to INS and OUTS report instruction information */
-#define VMXC_VMX_BASIC_TRUE_CONTROLS VMXC_BIT(55) /* the IA32_VMX_TRUE_*_CTLS MSRs exist */
-#define VMXC_VMX_BASIC_ANY_ERROR_CODE \
-    VMXC_BIT(56) /* any hardware exception is injected with or without error code */
-#define VMXC_VMX_BASIC_NESTED_EXCEPTION \
-    VMXC_BIT(58) /* nested-exception bits of interruption information (FRED) */
+#define VMXC_VMX_BASIC_REVISION         VMXC_BITS(30, 0) /* VMCS revision identifier; bit 31 is 0 */
+#define VMXC_VMX_BASIC_REGION_SIZE      VMXC_BITS(44, 32) /* bytes */
+#define VMXC_VMX_BASIC_ADDRESS_32       VMXC_BIT(48)      /* VMX structures lie below 4 GBytes */
+#define VMXC_VMX_BASIC_DUAL_MONITOR     VMXC_BIT(49) /* dual-monitor treatment of SMIs and SMM */
+#define VMXC_VMX_BASIC_MEMORY_TYPE      VMXC_BITS(53, 50) /* of VMX structures, 0 or 6 */
+#define VMXC_VMX_BASIC_INS_OUTS_INFO    VMXC_BIT(54)      /* of exits due to INS and OUTS */
+#define VMXC_VMX_BASIC_TRUE_CONTROLS    VMXC_BIT(55)      /* the IA32_VMX_TRUE_*_CTLS MSRs exist */
+#define VMXC_VMX_BASIC_ANY_ERROR_CODE   VMXC_BIT(56)      /* may go with any exception */
+#define VMXC_VMX_BASIC_NESTED_EXCEPTION VMXC_BIT(58)      /* with FRED */
 
 /* IA32_VMX_MISC. */
-#define VMXC_VMX_MISC_PREEMPTION_TIMER_RATE \
-    VMXC_BITS(4, 0) /* the timer counts down when this TSC bit changes */
-#define VMXC_VMX_MISC_SAVES_LMA              VMXC_BIT(5) /* exits store EFER.LMA into IA-32e mode guest */
+#define VMXC_VMX_MISC_PREEMPTION_TIMER_RATE  VMXC_BITS(4, 0) /* counts when this TSC bit changes */
+#define VMXC_VMX_MISC_SAVES_LMA              VMXC_BIT(5)     /* exits store EFER.LMA */
 #define VMXC_VMX_MISC_ACTIVITY_HLT           VMXC_BIT(6)
 #define VMXC_VMX_MISC_ACTIVITY_SHUTDOWN      VMXC_BIT(7)
 #define VMXC_VMX_MISC_ACTIVITY_WAIT_FOR_SIPI VMXC_BIT(8)
-#define VMXC_VMX_MISC_PT_IN_VMX              VMXC_BIT(14) /* Intel PT can be used in VMX operation */
+#define VMXC_VMX_MISC_PT_IN_VMX              VMXC_BIT(14)      /* Intel PT in VMX operation */
 #define VMXC_VMX_MISC_SMBASE_MSR             VMXC_BIT(15)      /* RDMSR reads IA32_SMBASE in SMM */
 #define VMXC_VMX_MISC_CR3_TARGETS            VMXC_BITS(24, 16) /* number of CR3-target values */
-#define VMXC_VMX_MISC_MSR_LIST_MAX \
-    VMXC_BITS(27, 25) /* n: at most 512 * (n + 1) MSRs in a list are advised */
-#define VMXC_VMX_MISC_SMM_MONITOR_BIT2 \
-    VMXC_BIT(28) /* IA32_SMM_MONITOR_CTL bit 2 (unblock SMIs at VMXOFF) exists */
-#define VMXC_VMX_MISC_VMWRITE_ANY VMXC_BIT(29) /* VMWRITE can write any supported field */
-#define VMXC_VMX_MISC_ZERO_LENGTH_INJECTION \
-    VMXC_BIT(30) /* software events are injected with instruction length 0 */
-#define VMXC_VMX_MISC_MSEG_REVISION VMXC_BITS(63, 32) /* MSEG revision identifier */
+#define VMXC_VMX_MISC_MSR_LIST_MAX           VMXC_BITS(27, 25) /* n: 512 * (n + 1) entries */
+#define VMXC_VMX_MISC_SMM_MONITOR_BIT2       VMXC_BIT(28) /* IA32_SMM_MONITOR_CTL bit 2 exists */
+#define VMXC_VMX_MISC_VMWRITE_ANY            VMXC_BIT(29) /* VMWRITE of read-only fields */
+#define VMXC_VMX_MISC_ZERO_LENGTH_INJECTION  VMXC_BIT(30) /* of software events */
+#define VMXC_VMX_MISC_MSEG_REVISION          VMXC_BITS(63, 32) /* MSEG revision identifier */
 
 /* IA32_VMX_EPT_VPID_CAP. */
-#define VMXC_EPT_VPID_CAP_EXECUTE_ONLY   VMXC_BIT(0)
-#define VMXC_EPT_VPID_CAP_WALK_4         VMXC_BIT(6)  /* page-walk length 4 */
-#define VMXC_EPT_VPID_CAP_WALK_5         VMXC_BIT(7)  /* page-walk length 5 */
-#define VMXC_EPT_VPID_CAP_MEMORY_TYPE_UC VMXC_BIT(8)  /* for the EPT paging structures */
-#define VMXC_EPT_VPID_CAP_MEMORY_TYPE_WB VMXC_BIT(14) /* for the EPT paging structures */
-#define VMXC_EPT_VPID_CAP_PAGE_2M        VMXC_BIT(16)
-#define VMXC_EPT_VPID_CAP_PAGE_1G        VMXC_BIT(17)
-#define VMXC_EPT_VPID_CAP_INVEPT         VMXC_BIT(20)
-#define VMXC_EPT_VPID_CAP_ACCESSED_DIRTY VMXC_BIT(21) /* accessed and dirty flags */
-#define VMXC_EPT_VPID_CAP_ADVANCED_INFO \
-    VMXC_BIT(22) /* advanced VM-exit information for EPT violations */
+#define VMXC_EPT_VPID_CAP_EXECUTE_ONLY           VMXC_BIT(0)
+#define VMXC_EPT_VPID_CAP_WALK_4                 VMXC_BIT(6)  /* page-walk length 4 */
+#define VMXC_EPT_VPID_CAP_WALK_5                 VMXC_BIT(7)  /* page-walk length 5 */
+#define VMXC_EPT_VPID_CAP_MEMORY_TYPE_UC         VMXC_BIT(8)  /* for the EPT paging structures */
+#define VMXC_EPT_VPID_CAP_MEMORY_TYPE_WB         VMXC_BIT(14) /* for the EPT paging structures */
+#define VMXC_EPT_VPID_CAP_PAGE_2M                VMXC_BIT(16)
+#define VMXC_EPT_VPID_CAP_PAGE_1G                VMXC_BIT(17)
+#define VMXC_EPT_VPID_CAP_INVEPT                 VMXC_BIT(20)
+#define VMXC_EPT_VPID_CAP_ACCESSED_DIRTY         VMXC_BIT(21) /* accessed and dirty flags */
+#define VMXC_EPT_VPID_CAP_ADVANCED_INFO          VMXC_BIT(22) /* for EPT violations */
 #define VMXC_EPT_VPID_CAP_SHADOW_STACK           VMXC_BIT(23) /* supervisor shadow-stack control */
 #define VMXC_EPT_VPID_CAP_INVEPT_SINGLE          VMXC_BIT(25) /* single-context */
 #define VMXC_EPT_VPID_CAP_INVEPT_ALL             VMXC_BIT(26) /* all-context */
