@@ -85,6 +85,11 @@ void undecided(struct entry_check *check)
     note_missing(check, NO_FIELD);
 }
 
+bool holds(const struct entry_check *check)
+{
+    return !check->violated && !check->missing;
+}
+
 /* ---- What rules look at ---- */
 
 static void note_field(struct entry_check *check, uint16_t ordinal)
@@ -230,6 +235,38 @@ void require_address(struct entry_check *check, enum vmxsim_entry_rule id, uint1
                      uint64_t alignment_mask)
 {
     require_zero(check, id, ordinal, alignment_mask | check->beyond_width);
+}
+
+void require_capable(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint32_t msr, uint32_t true_msr)
+{
+    const bool has_true = capability(check, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_TRUE_CONTROLS;
+    const uint64_t settings = capability(check, has_true ? true_msr : msr);
+
+    require_allowed(check, id, ordinal, settings & UINT32_MAX, settings >> 32);
+}
+
+void require_msr_list(struct entry_check *check, enum vmxsim_entry_rule address_rule,
+                      enum vmxsim_entry_rule last_rule, uint16_t address, uint16_t count)
+{
+    const uint64_t alignment = 15, entry_size = 16;
+
+    rule(check, address_rule);
+    const uint64_t length = entry_size * value(check, count); /* the count has 32 bits: no wrap */
+    if (length == 0)
+        return;
+    const uint64_t wrong = value(check, address) & (alignment | check->beyond_width);
+    if (wrong)
+        violated(check, clear_bits(check, address, wrong));
+    if (!holds(check))
+        return;
+
+    rule(check, last_rule);
+    const uint64_t last = value(check, address) + length - 1;
+    const uint64_t room = ~check->beyond_width - value(check, address);
+    (void)value(check, count);
+    if (last & check->beyond_width)
+        violated(check, change_to(check, count, (room + 1) / entry_size));
 }
 
 bool is_canonical(const struct entry_check *check, uint64_t address)

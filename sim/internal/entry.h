@@ -13,6 +13,7 @@
 #define VMXSIM_INTERNAL_ENTRY_H
 
 #include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/ept.h"
 #include "vmxcore/defs/msr.h"
 #include "vmxcore/defs/paging.h"
 #include "vmxsim/entry.h"
@@ -55,6 +56,9 @@ void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t
 /* The current rule needs memory or processor state that is not known. */
 void undecided(struct entry_check *check);
 
+/* True if nothing has been said against the current rule: what builds on it may be evaluated. */
+bool holds(const struct entry_check *check);
+
 /* ---- entry_check.c: what rules look at ---- */
 
 /* Value of a field; notes that the current rule looked at it. */
@@ -96,6 +100,12 @@ void require_zero(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t
 /* The bits must be 1. */
 void require_set(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
                  uint64_t bits);
+/* A 32-bit control word against its capability MSR: `true_msr` where IA32_VMX_BASIC says that it exists, else `msr`. */
+void require_capable(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint32_t msr, uint32_t true_msr);
+/* The two rules of an MSR list: its address, if it is not empty; its last byte, if the address is fine. */
+void require_msr_list(struct entry_check *check, enum vmxsim_entry_rule address_rule,
+                      enum vmxsim_entry_rule last_rule, uint16_t address, uint16_t count);
 /* A physical address: aligned (low bits of `alignment_mask` 0) and within the width. */
 void require_address(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
                      uint64_t alignment_mask);
@@ -110,19 +120,19 @@ void entry_outcomes(const struct vmxsim_entry_input *input, struct vmxsim_entry_
 
 /* ---- One function per section of the manual ---- */
 
-void check_basic(struct entry_check *check);                    /* entry_basic.c */
-void check_execution_controls(struct entry_check *check);       /* entry_execution.c */
-void check_exit_controls(struct entry_check *check);            /* entry_exit.c */
-void check_entry_controls(struct entry_check *check);           /* entry_entry.c */
-void check_host_registers(struct entry_check *check);           /* entry_host.c */
-void check_host_segments(struct entry_check *check);            /* entry_host.c */
-void check_host_size(struct entry_check *check);                /* entry_host.c */
-void check_guest_registers(struct entry_check *check);          /* entry_guest_registers.c */
-void check_guest_segments(struct entry_check *check);           /* entry_guest_segments.c */
-void check_guest_tables(struct entry_check *check);             /* entry_guest_segments.c */
-void check_guest_rip(struct entry_check *check);                /* entry_guest_rip.c */
-void check_guest_non_register(struct entry_check *check);       /* entry_guest_non_register.c */
-void check_guest_pdptes(struct entry_check *check);             /* entry_guest_pdptes.c */
-void check_msr_load(struct entry_check *check);                 /* entry_msr_load.c */
+void check_basic(struct entry_check *check);              /* entry_basic.c */
+void check_execution_controls(struct entry_check *check); /* entry_execution.c */
+void check_exit_controls(struct entry_check *check);      /* entry_exit.c */
+void check_entry_controls(struct entry_check *check);     /* entry_entry.c */
+void check_host_registers(struct entry_check *check);     /* entry_host.c */
+void check_host_segments(struct entry_check *check);      /* entry_host.c */
+void check_host_size(struct entry_check *check);          /* entry_host.c */
+void check_guest_registers(struct entry_check *check);    /* entry_guest_registers.c */
+void check_guest_segments(struct entry_check *check);     /* entry_guest_segments.c */
+void check_guest_tables(struct entry_check *check);       /* entry_guest_segments.c */
+void check_guest_rip(struct entry_check *check);          /* entry_guest_rip.c */
+void check_guest_non_register(struct entry_check *check); /* entry_guest_non_register.c */
+void check_guest_pdptes(struct entry_check *check);       /* entry_guest_pdptes.c */
+void check_msr_load(struct entry_check *check);           /* entry_msr_load.c */
 
 #endif
