@@ -144,8 +144,6 @@ void vmxsim_phrase_interruption(struct vmxsim_text *text, uint32_t information)
     }
     vmxsim_text_add(text, "%s ", interruption_type_names[type]);
     vmxsim_phrase_vector(text, (uint8_t)(information & VMXC_INTERRUPTION_VECTOR));
-    if (information & VMXC_INTERRUPTION_ERROR_CODE)
-        vmxsim_text_add(text, ", with error code");
 }
 
 /* ---- Outcomes ---- */

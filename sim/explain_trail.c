@@ -2,10 +2,10 @@
 /*
  * Trails as aligned text. EPT entries are indented under what they locate:
  *
- *     guest PML4E at guest-physical 0x8042002000:
- *       EPT PML4E  0x3000008  0x0000000003002507  rwx A table 0x3002000     -> used
- *       ...
- *     PML4E        0x2002000  0x0000008082003067  P W U A table 0x80820030  -> used
+ *   PML4E at guest-physical 0x8042002000:
+ *     EPT PML4E  0x3000008  0x0000000003002407  rwx table 0x3002000        -> used, sets A
+ *     ...
+ *   PML4E        0x2002000  0x0000008082003067  P W U A table 0x8082003000 -> used
  */
 #include "internal/explain.h"
 
@@ -172,6 +172,20 @@ static void add_flags(struct vmxsim_text *text, const struct vmxsim_trail *trail
     }
 }
 
+/* The accessed and dirty flags that the access set. */
+static void add_updates(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
+{
+    static const uint64_t ept_masks[] = {VMXC_EPT_ACCESSED, VMXC_EPT_DIRTY};
+    static const uint64_t guest_masks[] = {VMXC_PTE_ACCESSED, VMXC_PTE_DIRTY};
+    static const char *const names[] = {"A", "D"};
+    const bool guest = entry->kind == VMXSIM_TRAIL_GUEST_ENTRY;
+
+    if (entry->updated == entry->value)
+        return;
+    vmxsim_text_add(text, ", sets");
+    add_names(text, entry->updated & ~entry->value, guest ? guest_masks : ept_masks, names, 2);
+}
+
 static void add_verdict(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
 {
     const bool is_entry =
@@ -185,8 +199,7 @@ static void add_verdict(struct vmxsim_text *text, const struct vmxsim_trail_entr
     } else if (is_entry) {
         vmxsim_text_add(text, "-> used");
     }
-    if (entry->updated != entry->value)
-        vmxsim_text_add(text, ", becomes 0x%016" PRIx64, entry->updated);
+    add_updates(text, entry);
 }
 
 static void add_cell(struct vmxsim_text *text, const struct vmxsim_trail *trail,

@@ -14,10 +14,13 @@ enum vmxc_status vmxsim_json_parse(const char *text, size_t length, const char *
     json_error_t why;
     json_t *parsed = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
     if (parsed == NULL) {
-        const bool no_memory = json_error_code(&why) == json_error_out_of_memory;
-        return vmxsim_error_set(error, no_memory ? VMXC_NO_MEMORY : VMXC_BAD_FORMAT,
-                                "%s%sline %d, column %d: %s", document != NULL ? document : "",
-                                document != NULL ? ": " : "", why.line, why.column, why.text);
+        const char *prefix = document != NULL ? document : "";
+        const char *colon = document != NULL ? ": " : "";
+        if (why.text[0] == '\0') /* jansson's way to say that an allocation failed */
+            return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s%sno host memory to parse it", prefix,
+                                    colon);
+        return vmxsim_error_set(error, VMXC_BAD_FORMAT, "%s%sline %d, column %d: %s", prefix, colon,
+                                why.line, why.column, why.text);
     }
     *root = parsed;
     return VMXC_OK;

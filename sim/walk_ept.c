@@ -220,7 +220,7 @@ bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
 {
     const struct ept_state *ept = &walk->cpu->ept;
     struct ept_path path = {.count = 0, .rights = RIGHTS_MASK};
-    unsigned level;
+    unsigned level = 0;
 
     if (!ept->enabled) {
         translate_without_ept(request->gpa, translation);

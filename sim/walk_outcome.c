@@ -9,10 +9,6 @@
 #include "internal/walk.h"
 #include "vmxcore/defs/exit_reason.h"
 
-#define INTERRUPTION_INFO_VALID      VMXC_BIT(31)
-#define INTERRUPTION_INFO_ERROR_CODE VMXC_BIT(11)
-#define INTERRUPTION_TYPE_EXCEPTION  3u
-
 struct vmxsim_trail_entry *vmxsim_trail_add(struct walk *walk, enum vmxsim_trail_kind kind,
                                             uint64_t hpa, uint64_t gpa, uint64_t value)
 {
@@ -59,8 +55,10 @@ static void exit_for_exception(struct vmxsim_outcome *outcome, uint64_t qualific
     outcome->qualification_defined = true;
     outcome->qualification = qualification;
     outcome->interruption_info =
-        (uint32_t)(INTERRUPTION_INFO_VALID | (INTERRUPTION_TYPE_EXCEPTION << 8) |
-                   (outcome->has_error_code ? INTERRUPTION_INFO_ERROR_CODE : 0) | outcome->vector);
+        (uint32_t)(VMXC_INTERRUPTION_VALID |
+                   VMXC_FIELD_MAKE(VMXC_INTERRUPTION_TYPE_HARDWARE_EXCEPTION,
+                                   VMXC_INTERRUPTION_TYPE) |
+                   (outcome->has_error_code ? VMXC_INTERRUPTION_ERROR_CODE : 0) | outcome->vector);
     outcome->interruption_error_code = outcome->error_code;
 }
 

@@ -151,13 +151,14 @@ static void shadow_write(struct shadow *shadow, uint64_t hpa, const uint8_t *fro
     }
 }
 
-static void check_read(struct shadow *shadow, uint64_t hpa, const uint8_t *got, size_t length)
+/* Asserts only on a difference: each passing assertion costs Check a message, and there are millions of bytes. */
+static void check_read(const struct shadow *shadow, uint64_t hpa, const uint8_t *got, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         const uint8_t expected =
             is_usual_ram(hpa + i) ? shadow->bytes[hpa + i - shadow->base] : 0xff;
-        ck_assert_msg(got[i] == expected, "byte %#" PRIx64 " is %#x instead of %#x", hpa + i,
-                      got[i], expected);
+        if (got[i] != expected)
+            ck_abort_msg("byte %#" PRIx64 " is %#x instead of %#x", hpa + i, got[i], expected);
     }
 }
 
@@ -183,7 +184,7 @@ static void write_somehow(struct shadow *shadow, uint64_t hpa, const uint8_t *by
                       (uint64_t)touches_hole(hpa, length));
 }
 
-static void read_each_way(struct shadow *shadow, uint64_t hpa, size_t length)
+static void read_each_way(const struct shadow *shadow, uint64_t hpa, size_t length)
 {
     uint8_t bytes[8192];
     const uint64_t before = vmxsim_memory_stats(memory).hole_reads;
@@ -210,7 +211,7 @@ START_TEST(accesses_of_every_shape_agree_with_a_plain_copy)
     shadow.base = borders[_i];
     static const size_t lengths[] = {0, 1, 2, 3, 4, 5, 8, 9, 16, 4095, 4096, 4097, 8192};
     uint32_t random = 12345;
-    for (int round = 0; round < 4000; round++) {
+    for (int round = 0; round < 2000; round++) {
         random = random * 1664525 + 1013904223;
         const size_t length = lengths[(random >> 8) % 13];
         /* Near one of the page borders, so that most accesses cross one. */

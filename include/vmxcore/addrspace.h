@@ -13,7 +13,8 @@
  * VMXC_INVALID_INPUT. Calls on an uninitialized space answer with VMXC_BAD_STATE.
  *
  * Not thread-safe: the caller serializes calls on one space. Translations are published with release stores, so a
- * processor that walks the tables meanwhile sees either the old or the new mapping.
+ * processor that walks the tables meanwhile sees either the old or the new mapping, or, while a range is being
+ * replaced, none; the violation which that causes need only be retried.
  */
 #ifndef VMXC_ADDRSPACE_H
 #define VMXC_ADDRSPACE_H
@@ -32,14 +33,18 @@ struct vmxc_addrspace {
     uint64_t size;
 };
 
+/* How far vmxc_addrspace_translate_with_limit looks ahead in memory that is not linear, in bytes. */
+#define VMXC_TRANSLATE_SCAN UINT64_C(0x10000)
+
 /* What handling an EPT violation came to. */
 enum vmxc_fault_result {
     VMXC_FAULT_MAPPED, /* a zeroed frame was supplied; run the guest again */
     VMXC_FAULT_ALREADY_BACKED, /* the mapping allows the access already (stale translation or a race); run again */
-    VMXC_FAULT_NO_AREA,   /* no area holds the address: emulate a device, or stop the guest */
+    VMXC_FAULT_NO_AREA, /* no area holds the address (or the space is uninitialized): emulate a device, or
+                             stop the guest */
     VMXC_FAULT_DENIED,    /* the area does not give the right, or no access was named */
     VMXC_FAULT_NOT_LAZY,  /* the area's pages are not supplied on demand, and this one is missing */
-    VMXC_FAULT_NO_MEMORY, /* no frame was left; nothing changed */
+    VMXC_FAULT_NO_MEMORY, /* no usable frame was left; nothing changed */
 };
 
 /* What stands behind one guest-physical address. */
@@ -54,8 +59,11 @@ struct vmxc_translation_limit {
     struct vmxc_translation translation;
     vmxc_gpa_t area_base;
     uint64_t area_size; /* bytes */
-    uint64_t
-        contiguous; /* bytes from this address on that are contiguous in host memory within the area */
+    /*
+     * Bytes from this address on that are contiguous in host memory and lie in the area. Linear: all to its end.
+     * Otherwise at least to the end of the page, and at most VMXC_TRANSLATE_SCAN bytes beyond it.
+     */
+    uint64_t contiguous;
 };
 
 /* One host-contiguous piece of a guest buffer. */
@@ -65,7 +73,10 @@ struct vmxc_guest_segment {
     uint64_t length; /* bytes */
 };
 
-/* A run of guest-physical addresses that map to contiguous host addresses with the same flags and page size. */
+/*
+ * A run of guest-physical addresses that map to contiguous host addresses with the same flags and page size. The
+ * flags are the EPT's (see struct vmxc_ept_mapping): the memory type is explicit.
+ */
 struct vmxc_mapping_run {
     vmxc_gpa_t gpa;
     vmxc_hpa_t hpa;
@@ -121,7 +132,10 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_addrspace_map_alloc(struct vmxc_addrspace 
                                                           vmxc_gpa_t gpa, uint64_t size,
                                                           vmxc_map_flags flags, bool populate);
 
-/* As the two calls above, but whatever was mapped in the range is unmapped first; still all or nothing. */
+/*
+ * As the two calls above, but whatever was mapped in the range is replaced: on failure it stays as it was, and on
+ * success there was one invalidation. Areas that lie partly in the range are cut.
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxc_addrspace_replace_linear(struct vmxc_addrspace *space,
                                                                vmxc_gpa_t gpa, vmxc_hpa_t hpa,
                                                                uint64_t size, vmxc_map_flags flags);
@@ -161,7 +175,7 @@ const char *vmxc_fault_result_name(enum vmxc_fault_result result);
 
 /*
  * Translates one address (any alignment). Errors: VMXC_NOT_FOUND (no area), VMXC_NOT_BACKED (a lazy page that
- * was never touched), VMXC_INVALID_INPUT (outside the space).
+ * was never touched), VMXC_INVALID_INPUT (outside the space), VMXC_BAD_STATE.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_addrspace_translate(const struct vmxc_addrspace *space,
                                                           vmxc_gpa_t gpa,
@@ -174,30 +188,45 @@ vmxc_addrspace_translate_with_limit(const struct vmxc_addrspace *space, vmxc_gpa
 
 /*
  * Describes the guest buffer [gpa, gpa + length) (any alignment) as host-contiguous segments, in order.
- * Every byte must lie in an area whose flags allow `access`; the buffer may span adjacent areas. Lazy pages are
- * supplied. On success *count segments are filled; nothing is returned otherwise.
+ * Every byte must lie in an area whose flags allow all of `access`; the buffer may span adjacent areas. Lazy pages
+ * are supplied. Each segment's pointer is good for its whole length: where the HAL has no window over the memory,
+ * segments end where its pointers are not contiguous. On success *count segments are filled; otherwise *count
+ * is untouched and the content of `segments` means nothing.
  * Errors: VMXC_NOT_FOUND (a byte has no area), VMXC_DENIED, VMXC_NO_SPACE (more than `capacity` segments),
- * VMXC_NO_MEMORY, VMXC_INVALID_INPUT (also: length 0). Pages supplied before an error stay.
+ * VMXC_NO_MEMORY, VMXC_INVALID_INPUT (also: length 0; no right or something else than rights in `access`),
+ * VMXC_NOT_BACKED (a page is missing in an area that is not lazy), VMXC_BAD_STATE. Pages supplied before an error
+ * stay.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_addrspace_buffer(struct vmxc_addrspace *space, vmxc_gpa_t gpa,
                                                        uint64_t length, vmxc_map_flags access,
                                                        struct vmxc_guest_segment *segments,
                                                        size_t capacity, size_t *count);
 
-/* Calls `visit` for each area in ascending order; any status but VMXC_OK ends the iteration with that status. */
+/*
+ * Calls `visit` for each area in ascending order; any status but VMXC_OK ends the iteration with that status. A
+ * visitor must not change the space. Errors: VMXC_BAD_STATE, or what `visit` returned.
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxc_addrspace_for_each_area(const struct vmxc_addrspace *space,
                                                               vmxc_area_visit_fn visit,
                                                               void *context);
 
-/* Calls `visit` for each maximal run of alike, contiguous mappings in ascending order. */
+/*
+ * Calls `visit` for each maximal run of alike, contiguous mappings in ascending order. Runs do not end where areas do.
+ * Otherwise as vmxc_addrspace_for_each_area.
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxc_addrspace_for_each_mapping(const struct vmxc_addrspace *space,
                                                                  vmxc_run_visit_fn visit,
                                                                  void *context);
 
-/* One-line text of an area; length as snprintf. */
+/*
+ * One-line text of an area, as vmxc_frame_format does; returns the length:
+ *
+ *     [0x0, 0x80000000) linear -> 0x100000000 rwx- WB
+ *     [0xa0000000, 0xa0200000) alloc lazy rw-- WB
+ */
 size_t vmxc_area_format(const struct vmxc_area *area, char *buffer, size_t size);
 
-/* Multi-line text of the space: a heading, then one line per area; length as snprintf. */
+/* Text of the space: a heading line, then one indented line per area; each ends with a newline. Length as above. */
 size_t vmxc_addrspace_format(const struct vmxc_addrspace *space, char *buffer, size_t size);
 
 /*
@@ -208,10 +237,16 @@ struct vmxc_backend_ops {
     const char *name;
     /* Maps the whole area in the (empty) EPT range. All or nothing. */
     enum vmxc_status (*map)(struct vmxc_addrspace *space, const struct vmxc_area *area);
+    /*
+     * Maps the whole area in place of whatever the EPT range holds; replaced pages go to `release`, after
+     * invalidation. All or nothing.
+     */
+    enum vmxc_status (*replace)(struct vmxc_addrspace *space, const struct vmxc_area *area,
+                                vmxc_ept_release_fn release, void *context);
     /* Takes back a page that is unmapped, invalidated and unreachable. */
     void (*release)(struct vmxc_addrspace *space, const struct vmxc_area *area, vmxc_hpa_t hpa,
                     uint64_t size);
-    /* Supplies the missing page at `gpa` (4-KByte aligned). */
+    /* Supplies the missing page at `gpa` (4-KByte aligned): MAPPED, NOT_LAZY or NO_MEMORY. */
     enum vmxc_fault_result (*fault)(struct vmxc_addrspace *space, const struct vmxc_area *area,
                                     vmxc_gpa_t gpa);
 };

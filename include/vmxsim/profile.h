@@ -38,7 +38,10 @@ struct vmxsim_features {
     bool pse, pse36, pae, pat, pge, page_1g, nx, pcid, smep, smap, pku, pks, la57, cet_shadow_stack;
 };
 
-/* A built-in profile by name; lives as long as the process. NULL: no such profile. */
+/*
+ * A built-in profile by name; lives as long as the process. Any thread may ask. NULL: no such profile, or no host
+ * memory on the first use.
+ */
 const struct vmxsim_profile *vmxsim_profile_builtin(const char *name);
 
 /* Name of the index-th built-in profile; NULL behind the last. */
@@ -46,7 +49,10 @@ const char *vmxsim_profile_builtin_name(size_t index);
 
 /*
  * Loads a profile from JSON text or from a file. The text is a `cpu` object, or an object with a member
- * `cpu` (a vector header). Errors: VMXC_BAD_FORMAT, VMXC_IO_ERROR, VMXC_NO_MEMORY; `error` names the key.
+ * `cpu` (a vector header); of a file whose name ends in ".jsonl", the first line is read. `name` is copied (NULL:
+ * "(unnamed)"); a file's profile is named by its path. All five keys of the `cpu` object must be there, and
+ * the address widths must agree with CPUID leaf 80000008H where it is listed.
+ * Errors: VMXC_BAD_FORMAT, VMXC_IO_ERROR, VMXC_NO_MEMORY; `error` names the key.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_profile_from_json(const char *text, size_t length,
                                                           const char *name,

@@ -54,6 +54,17 @@ vmxsim_replay_file(const char *path,
                    void (*report)(void *context, const struct vmxsim_case_result *), void *context,
                    struct vmxsim_replay_summary *summary, struct vmxsim_error *error);
 
+/*
+ * Runs one case of kind `access` and shows each access that ran, in order, with its outcome and trail.
+ * Errors: as vmxsim_replay_file; VMXC_NOT_FOUND (no case has this id), VMXC_UNSUPPORTED (the model does not
+ * implement the case).
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_replay_trace(
+    const char *path, const char *id,
+    void (*visit)(void *context, size_t index, const struct vmxsim_access *access,
+                  const struct vmxsim_outcome *outcome, const struct vmxsim_trail *trail),
+    void *context, struct vmxsim_error *error);
+
 /* Static name of a kind: "access" ... */
 const char *vmxsim_case_kind_name(enum vmxsim_case_kind kind);
 

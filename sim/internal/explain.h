@@ -22,7 +22,7 @@ void vmxsim_phrase_page_fault(struct vmxsim_text *text, uint32_t error_code);
 /* The bits that are 1 in `bits`, by name: "entry write, linear address valid". */
 void vmxsim_phrase_qualification_bits(struct vmxsim_text *text, uint64_t bits);
 
-/* "0x80000b0e: hardware exception 14 (#PF), with error code" */
+/* "0x80000b0e: hardware exception 14 (#PF)" */
 void vmxsim_phrase_interruption(struct vmxsim_text *text, uint32_t information);
 
 /* "48 (EPT violation)" */

@@ -16,14 +16,24 @@ static void log_event(struct probe *probe, struct probe_event event)
         probe->events[probe->event_count++] = event;
 }
 
+/* Where the label of a frame is kept; of any other address: nowhere that matters. */
+static const char **label_of(struct probe *probe, vmxc_hpa_t hpa)
+{
+    const uint64_t index = (hpa - PROBE_FRAMES_BASE) / VMXC_PAGE_SIZE;
+
+    return &probe->labels[index < probe->frames ? index : probe->frames];
+}
+
 static enum vmxc_status probe_alloc(void *context, const char *label, vmxc_hpa_t *frame_hpa)
 {
     struct probe *probe = context;
     const enum vmxc_status status =
         inner(probe)->alloc_frame(inner(probe)->context, label, frame_hpa);
 
-    if (status == VMXC_OK)
-        log_event(probe, (struct probe_event){PROBE_ALLOC, *frame_hpa, label});
+    if (status != VMXC_OK)
+        return status;
+    *label_of(probe, *frame_hpa) = label;
+    log_event(probe, (struct probe_event){PROBE_ALLOC, *frame_hpa, label});
     return status;
 }
 
@@ -31,7 +41,7 @@ static void probe_dealloc(void *context, vmxc_hpa_t frame_hpa)
 {
     struct probe *probe = context;
 
-    log_event(probe, (struct probe_event){PROBE_FREE, frame_hpa, NULL});
+    log_event(probe, (struct probe_event){PROBE_FREE, frame_hpa, *label_of(probe, frame_hpa)});
     inner(probe)->dealloc_frame(inner(probe)->context, frame_hpa);
 }
 
@@ -65,6 +75,8 @@ static void probe_mark_dirty(void *context, vmxc_hpa_t hpa, uint64_t length)
     struct probe *probe = context;
 
     probe->dirty_calls++;
+    if (probe->on_dirty != NULL)
+        probe->on_dirty(probe->on_dirty_context, hpa, length);
     inner(probe)->mark_dirty(inner(probe)->context, hpa, length);
 }
 
@@ -86,6 +98,9 @@ struct probe *probe_create(uint64_t frames, bool window)
     struct probe *probe = calloc(1, sizeof(*probe));
 
     ck_assert_ptr_nonnull(probe);
+    probe->frames = frames;
+    probe->labels = calloc(frames + 1, sizeof(*probe->labels));
+    ck_assert_ptr_nonnull(probe->labels);
     ck_assert_int_eq(vmxsim_memory_create(&config, &probe->memory, NULL), VMXC_OK);
     probe->hal = (struct vmxc_hal){
         .context = probe,
@@ -112,6 +127,7 @@ void probe_destroy(struct probe *probe)
     ck_assert_uint_eq(stats.double_frees, 0);
     ck_assert_uint_eq(stats.foreign_frees, 0);
     vmxsim_memory_destroy(probe->memory);
+    free(probe->labels);
     free(probe);
 }
 

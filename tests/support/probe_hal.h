@@ -17,14 +17,19 @@ enum probe_event_kind { PROBE_ALLOC, PROBE_FREE, PROBE_INVALIDATE };
 struct probe_event {
     enum probe_event_kind kind;
     vmxc_hpa_t hpa;    /* of the frame */
-    const char *label; /* of an allocation */
+    const char *label; /* what it was allocated for */
 };
 
 struct probe {
     struct vmxsim_memory *memory;
-    struct vmxc_hal hal; /* what the code under test gets */
-    uint64_t lookups;    /* calls of phys_to_virt */
-    uint64_t dirty_calls;
+    uint64_t frames;
+    const char **labels;  /* by frame: what it was last allocated for */
+    struct vmxc_hal hal;  /* what the code under test gets */
+    uint64_t lookups;     /* calls of phys_to_virt */
+    uint64_t dirty_calls; /* calls of mark_dirty */
+    /* If not NULL: called for each of them, before the store. */
+    void (*on_dirty)(void *context, vmxc_hpa_t hpa, uint64_t length);
+    void *on_dirty_context;
     uint64_t refuse_after; /* phys_to_virt fails for frames from this address on; 0: never */
     /* The first PROBE_LOG_SIZE events since probe_clear_log. */
     size_t event_count;

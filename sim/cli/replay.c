@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `vmxsim replay`: recorded vectors against the model. */
+#include "cli.h"
+
+#include "vmxsim/replay.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: vmxsim replay [-v] [--json] FILE...\n"
+    "\n"
+    "Runs recorded vectors (JSON Lines, docs/vectors.md) on the model and says where it agrees. "
+    "Cases are\n"
+    "compared with `sdm` where they have it and with `expect` otherwise. Of the four kinds, "
+    "`access` is\n"
+    "run; cases that need VM-entry checks, and the other kinds, are counted as not supported yet.\n"
+    "\n"
+    "options:\n"
+    "  -v, --verbose  one line for each case\n"
+    "  --json         the same as JSON\n"
+    "  --help         this text\n"
+    "\n"
+    "exit status: 0 every case that was run agrees; 1 a case differs; 2 wrong usage, a file that "
+    "cannot\n"
+    "be read, or cases of a kind that is not supported yet\n";
+
+static const struct option options[] = {
+    {"verbose", no_argument, NULL, 'v'},
+    {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+#define PROGRESS_INTERVAL 1000u /* cases */
+
+/* One file, while it is replayed. */
+struct session {
+    bool verbose, json, progress;
+    uint64_t cases;
+    json_t *reasons; /* why cases of supported kinds are not supported: text -> count */
+    json_t *listed;  /* JSON: the cases that are worth a mention */
+};
+
+/* ---- Cases ---- */
+
+static const char *verdict_name(enum vmxsim_case_verdict verdict)
+{
+    switch (verdict) {
+    case VMXSIM_CASE_AGREES:
+        return "agrees";
+    case VMXSIM_CASE_DIFFERS:
+        return "differs";
+    case VMXSIM_CASE_UNSUPPORTED:
+        return "not supported yet";
+    }
+    return "?";
+}
+
+static void print_lines(const char *lines)
+{
+    while (*lines != '\0') {
+        const size_t length = strcspn(lines, "\n");
+        (void)printf("    %.*s\n", (int)length, lines);
+        lines += length + (lines[length] == '\n');
+    }
+}
+
+static void print_case(const struct vmxsim_case_result *result)
+{
+    (void)printf("%s:%zu: ", result->file, result->line);
+    cli_print_safe(result->id);
+    (void)printf(": %s", verdict_name(result->verdict));
+    if (result->deviates != NULL)
+        (void)printf(" (compared with sdm, %s)", result->deviates);
+    if (result->note[0] != '\0') {
+        (void)fputs("; note: ", stdout);
+        cli_print_safe(result->note);
+    }
+    (void)putchar('\n');
+    if (result->verdict != VMXSIM_CASE_AGREES)
+        print_lines(result->reason);
+}
+
+static json_t *split_lines(const char *lines)
+{
+    json_t *const array = json_array();
+    while (*lines != '\0') {
+        const size_t length = strcspn(lines, "\n");
+        (void)json_array_append_new(array, json_stringn(lines, length));
+        lines += length + (lines[length] == '\n');
+    }
+    return array;
+}
+
+static void list_case(json_t *listed, const struct vmxsim_case_result *result)
+{
+    json_t *const object = json_object();
+    (void)json_object_set_new(object, "id", cli_json_string(result->id));
+    (void)json_object_set_new(object, "line", json_integer((json_int_t)result->line));
+    (void)json_object_set_new(object, "kind", json_string(vmxsim_case_kind_name(result->kind)));
+    (void)json_object_set_new(object, "verdict", json_string(verdict_name(result->verdict)));
+    if (result->deviates != NULL)
+        (void)json_object_set_new(object, "deviates", cli_json_string(result->deviates));
+    if (result->note[0] != '\0')
+        (void)json_object_set_new(object, "note", cli_json_string(result->note));
+    if (result->verdict != VMXSIM_CASE_AGREES)
+        (void)json_object_set_new(object, "reason", split_lines(result->reason));
+    (void)json_array_append_new(listed, object);
+}
+
+static void count_reason(json_t *reasons, const char *reason)
+{
+    const json_int_t count = json_integer_value(json_object_get(reasons, reason));
+    (void)json_object_set_new(reasons, reason, json_integer(count + 1));
+}
+
+static void on_case(void *context, const struct vmxsim_case_result *result)
+{
+    struct session *const session = context;
+
+    session->cases++;
+    if (result->verdict == VMXSIM_CASE_UNSUPPORTED && result->kind == VMXSIM_CASE_ACCESS)
+        count_reason(session->reasons, result->reason);
+    if (session->verbose || result->verdict == VMXSIM_CASE_DIFFERS) {
+        if (session->json)
+            list_case(session->listed, result);
+        else
+            print_case(result);
+    }
+    if (session->progress && session->cases % PROGRESS_INTERVAL == 0)
+        (void)fprintf(stderr, "\rvmxsim: %s: %" PRIu64 " cases", result->file, session->cases);
+}
+
+static void clear_progress(const struct session *session)
+{
+    if (session->progress && session->cases >= PROGRESS_INTERVAL)
+        (void)fputs("\r\033[K", stderr);
+}
+
+/* ---- Summaries ---- */
+
+static void add_counts(struct vmxsim_replay_summary *total,
+                       const struct vmxsim_replay_summary *summary)
+{
+    for (unsigned kind = 0; kind < VMXSIM_CASE_KIND_COUNT; kind++) {
+        total->kind[kind].cases += summary->kind[kind].cases;
+        total->kind[kind].agree += summary->kind[kind].agree;
+        total->kind[kind].differ += summary->kind[kind].differ;
+        total->kind[kind].unsupported += summary->kind[kind].unsupported;
+    }
+}
+
+static void print_counts(const char *title, const struct vmxsim_replay_summary *summary,
+                         json_t *reasons)
+{
+    for (unsigned kind = 0; kind < VMXSIM_CASE_KIND_COUNT; kind++) {
+        const struct vmxsim_replay_counts *const counts = &summary->kind[kind];
+        const char *const name = vmxsim_case_kind_name((enum vmxsim_case_kind)kind);
+        if (counts->cases == 0)
+            continue;
+        if (counts->unsupported == counts->cases && kind != VMXSIM_CASE_ACCESS) {
+            (void)printf("%s: %s: %" PRIu64 " cases, not supported yet\n", title, name,
+                         counts->cases);
+            continue;
+        }
+        (void)printf("%s: %s: %" PRIu64 " of %" PRIu64 " cases agree, %" PRIu64 " differ, %" PRIu64
+                     " not supported yet\n",
+                     title, name, counts->agree, counts->cases, counts->differ,
+                     counts->unsupported);
+    }
+    const char *reason;
+    json_t *count;
+    json_object_foreach(reasons, reason, count)
+    {
+        (void)printf("    %" JSON_INTEGER_FORMAT " x %s\n", json_integer_value(count), reason);
+    }
+}
+
+static json_t *counts_to_json(const struct vmxsim_replay_summary *summary)
+{
+    json_t *const object = json_object();
+    for (unsigned kind = 0; kind < VMXSIM_CASE_KIND_COUNT; kind++) {
+        const struct vmxsim_replay_counts *const counts = &summary->kind[kind];
+        if (counts->cases == 0)
+            continue;
+        (void)json_object_set_new(object, vmxsim_case_kind_name((enum vmxsim_case_kind)kind),
+                                  json_pack("{s:I,s:I,s:I,s:I}", "cases", (json_int_t)counts->cases,
+                                            "agree", (json_int_t)counts->agree, "differ",
+                                            (json_int_t)counts->differ, "unsupported",
+                                            (json_int_t)counts->unsupported));
+    }
+    return object;
+}
+
+/* What a summary means for the exit status. */
+static enum cli_status judge(const struct vmxsim_replay_summary *summary)
+{
+    enum cli_status status = CLI_OK;
+    for (unsigned kind = 0; kind < VMXSIM_CASE_KIND_COUNT; kind++) {
+        if (kind != VMXSIM_CASE_ACCESS && summary->kind[kind].unsupported != 0)
+            return CLI_ERROR;
+        if (summary->kind[kind].differ != 0)
+            status = CLI_FINDING;
+    }
+    return status;
+}
+
+/* ---- Files ---- */
+
+static enum cli_status worse(enum cli_status a, enum cli_status b)
+{
+    return a > b ? a : b;
+}
+
+static void add_file_json(json_t *files, const char *path, const struct session *session,
+                          const struct vmxsim_replay_summary *summary, const char *error)
+{
+    json_t *const object = json_object();
+    (void)json_object_set_new(object, "file", cli_json_string(path));
+    (void)json_object_set_new(object, "kinds", counts_to_json(summary));
+    (void)json_object_set(object, "not_supported_yet", session->reasons);
+    (void)json_object_set(object, "cases", session->listed);
+    if (error != NULL)
+        (void)json_object_set_new(object, "error", cli_json_string(error));
+    (void)json_array_append_new(files, object);
+}
+
+static enum cli_status replay_one(const char *path, struct session *session, json_t *files,
+                                  struct vmxsim_replay_summary *total)
+{
+    struct vmxsim_replay_summary summary;
+    struct vmxsim_error error;
+
+    memset(&summary, 0, sizeof summary);
+    session->cases = 0;
+    session->reasons = json_object();
+    session->listed = json_array();
+    const enum vmxc_status status = vmxsim_replay_file(path, on_case, session, &summary, &error);
+    clear_progress(session);
+    add_counts(total, &summary);
+    if (session->json)
+        add_file_json(files, path, session, &summary, status != VMXC_OK ? error.text : NULL);
+    else
+        print_counts(path, &summary, session->reasons);
+    json_decref(session->reasons);
+    json_decref(session->listed);
+    return status != VMXC_OK ? cli_complain("%s", error.text) : judge(&summary);
+}
+
+static enum cli_status replay_all(int count, char **paths, struct session *session)
+{
+    struct vmxsim_replay_summary total;
+    json_t *const files = json_array();
+    enum cli_status status = CLI_OK;
+
+    memset(&total, 0, sizeof total);
+    for (int i = 0; i < count; i++)
+        status = worse(status, replay_one(paths[i], session, files, &total));
+    if (session->json) {
+        json_t *const document = json_object();
+        (void)json_object_set(document, "files", files);
+        (void)json_object_set_new(document, "total", counts_to_json(&total));
+        status = worse(status, cli_print_json(document));
+    } else if (count > 1) {
+        print_counts("total", &total, NULL);
+    }
+    json_decref(files);
+    return status;
+}
+
+enum cli_status cli_replay(int argc, char **argv)
+{
+    struct session session = {.progress = isatty(STDERR_FILENO) != 0};
+    int option;
+
+    while ((option = getopt_long(argc, argv, ":vh", options, NULL)) != -1) {
+        switch (option) {
+        case 'v':
+            session.verbose = true;
+            break;
+        case 'j':
+            session.json = true;
+            break;
+        case 'h':
+            (void)fputs(help, stdout);
+            return CLI_OK;
+        default:
+            return cli_bad_option("replay", argv, option);
+        }
+    }
+    if (optind == argc)
+        return cli_usage("replay", "no file given");
+    return replay_all(argc - optind, argv + optind, &session);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of replay: one file of vectors at a time, line by line. See docs/vectors.md for the format.
+ *
+ *     replay.c          the file as a whole; the table of kinds
+ *     replay_schema.c   objects checked against tables of keys
+ *     replay_header.c   line 1: processor, memory, templates, root states; deviations.json
+ *     replay_case.c     a case: what all kinds have in common, and what each kind does
+ *     replay_expect.c   what was observed: `expect` and `sdm`
+ *     replay_access.c   runs a case of kind `access`
+ *     replay_compare.c  compares what it came to
+ *
+ * A case is checked completely before anything runs; whatever runs it then reads values without errors. A new kind
+ * needs a row in the table of kinds with a `run` function.
+ */
+#ifndef VMXSIM_INTERNAL_REPLAY_H
+#define VMXSIM_INTERNAL_REPLAY_H
+
+#include "internal/json.h"
+#include "internal/text.h"
+#include "vmxsim/replay.h"
+
+#include <stdio.h>
+
+/* ---- Tables of keys ---- */
+
+enum vmxsim_schema_type {
+    VMXSIM_SCHEMA_HEX,   /* at most max */
+    VMXSIM_SCHEMA_COUNT, /* min to max */
+    VMXSIM_SCHEMA_BOOL,
+    VMXSIM_SCHEMA_STRING, /* not empty if min is 1 */
+    VMXSIM_SCHEMA_CHOICE, /* one of choices */
+    VMXSIM_SCHEMA_CUSTOM, /* check decides */
+};
+
+struct vmxsim_vector_file;
+
+typedef enum vmxc_status vmxsim_schema_check(const struct vmxsim_vector_file *file,
+                                             const struct vmxsim_json *at,
+                                             struct vmxsim_error *error);
+
+struct vmxsim_schema_key {
+    const char *name;
+    enum vmxsim_schema_type type;
+    bool optional;
+    uint64_t min, max;
+    const char *const *choices; /* NULL behind the last */
+    vmxsim_schema_check *check;
+};
+
+struct vmxsim_schema {
+    const struct vmxsim_schema_key *keys;
+    size_t count;
+};
+
+#define VMXSIM_SCHEMA(keys)                      \
+    {                                            \
+        (keys), sizeof(keys) / sizeof((keys)[0]) \
+    }
+
+/* The value is an object with exactly these keys, each as its row says. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_schema_check_object(const struct vmxsim_vector_file *file,
+                                                            const struct vmxsim_json *at,
+                                                            const struct vmxsim_schema *schema,
+                                                            struct vmxsim_error *error);
+
+/* The value is one of the strings; VMXC_BAD_FORMAT lists them. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_schema_check_choice(const struct vmxsim_json *at,
+                                                            const char *const *choices,
+                                                            struct vmxsim_error *error);
+
+/* Host-physical address of a quadword: 8-byte aligned, below 2^52. */
+VMXC_MUST_CHECK enum vmxc_status
+vmxsim_schema_word_address(const struct vmxsim_json *at, uint64_t *hpa, struct vmxsim_error *error);
+
+/* For values that were checked: no errors. */
+uint64_t vmxsim_checked_hex(const json_t *value); /* a hexadecimal string */
+uint64_t vmxsim_checked_hex_key(const char *key); /* a key that is one */
+bool vmxsim_checked_find(const json_t *object, const char *key, uint64_t *value); /* hex or count */
+
+/* A hexadecimal string of any length as `size` little-endian bytes; false: not one, or wider. */
+bool vmxsim_parse_wide_hex(const char *text, uint8_t *bytes, size_t size);
+
+/* ---- A file ---- */
+
+struct vmxsim_vector_word {
+    uint64_t hpa, value;
+};
+
+/* A named set of memory words. */
+struct vmxsim_memory_template {
+    struct vmxsim_vector_word *words;
+    size_t count;
+};
+
+/* A page as it was before the case ran. */
+struct vmxsim_page_image {
+    uint64_t hpa;
+    uint8_t bytes[VMXC_PAGE_SIZE];
+};
+
+/* A quadword that the case changed. */
+struct vmxsim_changed_word {
+    uint64_t hpa, before, after;
+};
+
+/* Buffers of the runner, kept from case to case. */
+struct vmxsim_access_run {
+    struct vmxsim_page_image *pages; /* ascending; every other page was zero */
+    size_t page_count, page_capacity;
+    struct vmxsim_changed_word *changes; /* ascending */
+    size_t change_count, change_capacity;
+    uint8_t (*data)[VMXSIM_ACCESS_MAX_SIZE]; /* what each access that completed read */
+    size_t data_capacity;
+    bool failed; /* host memory ran out */
+};
+
+struct vmxsim_vector_file {
+    const char *path;
+    FILE *stream;
+    char *line_text; /* getline's buffer */
+    size_t line_capacity;
+    size_t line;    /* number of the current one, 1-based */
+    char *document; /* "path:line", for error texts */
+    size_t document_size;
+
+    struct vmxsim_profile *profile;
+    struct vmxsim_memory *memory;
+    struct vmxsim_cpu *cpu;
+    bool has_vmxon_pointer, has_vmcs_pointer;
+    uint64_t vmxon_pointer, vmcs_pointer;
+
+    /* Templates by name: the JSON object maps it to an index. */
+    json_t *vmcs_names, *memory_names, *root_names;
+    struct vmxsim_vmcs *vmcs_templates;
+    struct vmxsim_memory_template *memory_templates;
+    size_t memory_template_count;
+    struct vmxsim_root_state *roots;
+
+    json_t *deviations; /* NULL: there is no deviations.json */
+    json_t *ids;        /* of the cases so far */
+
+    struct vmxsim_access_run run;
+    struct vmxsim_text reason; /* of the last verdict */
+};
+
+/* Opens a file and reads its header and the deviations beside it. vmxsim_vector_file_close in any case. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_vector_file_open(struct vmxsim_vector_file *file,
+                                                         const char *path,
+                                                         struct vmxsim_error *error);
+void vmxsim_vector_file_close(struct vmxsim_vector_file *file);
+
+/* Reads the next line and parses it. `*value` is NULL at the end of the file; otherwise json_decref it. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_vector_file_next(struct vmxsim_vector_file *file,
+                                                         json_t **value,
+                                                         struct vmxsim_error *error);
+
+/* Reads line 1. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_vector_header_read(struct vmxsim_vector_file *file,
+                                                           json_t *value,
+                                                           struct vmxsim_error *error);
+
+/* Reads deviations.json in the directory of the file, if it exists. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_deviations_read(struct vmxsim_vector_file *file,
+                                                        struct vmxsim_error *error);
+
+/* ---- A case ---- */
+
+struct vmxsim_vector_case {
+    const char *id, *note, *deviates; /* note: "" and deviates: NULL if there is none */
+    enum vmxsim_case_kind kind;
+    const json_t *value;   /* the whole line, checked */
+    const json_t *verdict; /* `sdm` if there is one, otherwise `expect` */
+    const struct vmxsim_root_state *root;
+};
+
+/* Checks a line completely and describes it. Borrows `value`. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_vector_case_read(struct vmxsim_vector_file *file,
+                                                         json_t *value,
+                                                         struct vmxsim_vector_case *vector,
+                                                         struct vmxsim_error *error);
+
+/* `[template, changes]` of VMCS and memory: the checks (schema), and what they say. */
+vmxsim_schema_check vmxsim_check_vmcs_reference, vmxsim_check_memory_reference;
+void vmxsim_build_vmcs(const struct vmxsim_vector_file *file, const json_t *reference,
+                       struct vmxsim_vmcs *vmcs);
+void vmxsim_build_memory(struct vmxsim_vector_file *file, const json_t *reference);
+
+/* The object's fields as `[encoding: value]`: known, full, writable encodings and values that fit. */
+vmxsim_schema_check vmxsim_check_vmcs_fields;
+/* `{address: quadword}` inside RAM. */
+vmxsim_schema_check vmxsim_check_memory_words;
+void vmxsim_set_vmcs_fields(struct vmxsim_vmcs *vmcs, json_t *fields);
+
+/* `at` is `expect` or `sdm` of a case of this kind. `value` is the whole case. */
+VMXC_MUST_CHECK enum vmxc_status
+vmxsim_check_verdict(const struct vmxsim_vector_file *file, enum vmxsim_case_kind kind,
+                     const struct vmxsim_json *at, const json_t *value, struct vmxsim_error *error);
+
+/* ---- Running ---- */
+
+typedef void vmxsim_access_visit(void *context, size_t index, const struct vmxsim_access *access,
+                                 const struct vmxsim_outcome *outcome,
+                                 const struct vmxsim_trail *trail);
+
+/*
+ * Runs a case of kind `access` and compares it; the reason of the verdict is in file->reason. `visit` (may be
+ * NULL) sees each access that ran.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *file,
+                                                   const struct vmxsim_vector_case *vector,
+                                                   vmxsim_access_visit *visit, void *context,
+                                                   enum vmxsim_case_verdict *verdict,
+                                                   struct vmxsim_error *error);
+void vmxsim_access_run_free(struct vmxsim_access_run *run);
+
+/*
+ * Compares a run that ended with `outcome` with `verdict`, any alternative of which will do. If none fits, adds to
+ * file->reason one line per difference from the first.
+ */
+bool vmxsim_access_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
+                          const struct vmxsim_outcome *outcome);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs a case of kind `access`: memory and VMCS from the templates, the guest's accesses in order up to the first
+ * that does not complete, then what changed in memory.
+ */
+#include "internal/replay.h"
+
+#include "vmxsim/explain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Buffers that grow ---- */
+
+/* Makes room for element `count` of an array; false: no memory, and `run` is marked. */
+static bool grow(struct vmxsim_access_run *run, void **array, size_t *capacity, size_t count,
+                 size_t size)
+{
+    if (count < *capacity)
+        return true;
+    const size_t wanted = count < 16 ? 32 : 2 * count;
+    void *const bigger = realloc(*array, wanted * size);
+    if (bigger == NULL) {
+        run->failed = true;
+        return false;
+    }
+    *array = bigger;
+    *capacity = wanted;
+    return true;
+}
+
+void vmxsim_access_run_free(struct vmxsim_access_run *run)
+{
+    free(run->pages);
+    free(run->changes);
+    free(run->data);
+}
+
+/* ---- Memory before and after ---- */
+
+static void remember_page(void *context, uint64_t hpa, const uint8_t *bytes)
+{
+    struct vmxsim_access_run *const run = context;
+    void *array = run->pages;
+    if (!grow(run, &array, &run->page_capacity, run->page_count, sizeof *run->pages))
+        return;
+    run->pages = array;
+    struct vmxsim_page_image *const page = &run->pages[run->page_count++];
+    page->hpa = hpa;
+    memcpy(page->bytes, bytes, sizeof page->bytes);
+}
+
+static uint64_t load_word(const uint8_t *bytes)
+{
+    uint64_t value = 0;
+    for (unsigned i = 8; i > 0; i--)
+        value = value << 8 | bytes[i - 1];
+    return value;
+}
+
+static void add_change(struct vmxsim_access_run *run, uint64_t hpa, const uint8_t *before,
+                       const uint8_t *after)
+{
+    void *array = run->changes;
+    if (!grow(run, &array, &run->change_capacity, run->change_count, sizeof *run->changes))
+        return;
+    run->changes = array;
+    run->changes[run->change_count++] = (struct vmxsim_changed_word){
+        .hpa = hpa, .before = load_word(before), .after = load_word(after)};
+}
+
+/* The pages that were remembered and those that are touched now are both ascending. */
+struct change_search {
+    struct vmxsim_access_run *run;
+    size_t next; /* remembered page */
+};
+
+static void find_changes(void *context, uint64_t hpa, const uint8_t *bytes)
+{
+    static const uint8_t zero[VMXC_PAGE_SIZE];
+    struct change_search *const search = context;
+    struct vmxsim_access_run *const run = search->run;
+    while (search->next < run->page_count && run->pages[search->next].hpa < hpa)
+        search->next++;
+    const bool known = search->next < run->page_count && run->pages[search->next].hpa == hpa;
+    const uint8_t *const before = known ? run->pages[search->next].bytes : zero;
+    if (memcmp(before, bytes, VMXC_PAGE_SIZE) == 0)
+        return;
+    for (size_t i = 0; i < VMXC_PAGE_SIZE; i += 8) {
+        if (memcmp(before + i, bytes + i, 8) != 0)
+            add_change(run, hpa + i, before + i, bytes + i);
+    }
+}
+
+static void prepare_memory(struct vmxsim_vector_file *file, const json_t *reference)
+{
+    vmxsim_build_memory(file, reference);
+    file->run.page_count = 0;
+    vmxsim_memory_touched_pages(file->memory, remember_page, &file->run);
+}
+
+static void collect_changes(struct vmxsim_vector_file *file)
+{
+    struct change_search search = {.run = &file->run};
+    file->run.change_count = 0;
+    vmxsim_memory_touched_pages(file->memory, find_changes, &search);
+}
+
+/* ---- Accesses ---- */
+
+static enum vmxsim_access_type access_type(const char *name)
+{
+    unsigned type = VMXSIM_ACCESS_FETCH;
+    while (strcmp(vmxsim_access_type_name((enum vmxsim_access_type)type), name) != 0)
+        type++;
+    return (enum vmxsim_access_type)type;
+}
+
+static void read_access(const json_t *element, struct vmxsim_access *access)
+{
+    const char *const value = json_string_value(json_object_get(element, "value"));
+    uint64_t size = 0;
+
+    memset(access, 0, sizeof *access);
+    access->type = access_type(json_string_value(json_object_get(element, "type")));
+    (void)vmxsim_checked_find(element, "linear", &access->linear);
+    (void)vmxsim_checked_find(element, "size", &size);
+    access->size = (uint32_t)size;
+    if (value != NULL)
+        (void)vmxsim_parse_wide_hex(value, access->data, access->size);
+}
+
+static enum vmxc_status run_accesses(struct vmxsim_vector_file *file,
+                                     const struct vmxsim_vector_case *vector,
+                                     vmxsim_access_visit *visit, void *context,
+                                     struct vmxsim_outcome *outcome)
+{
+    const json_t *const accesses = json_object_get(vector->value, "accesses");
+    struct vmxsim_access access;
+    struct vmxsim_trail trail;
+
+    for (size_t i = 0; i < json_array_size(accesses); i++) {
+        void *array = file->run.data;
+        if (!grow(&file->run, &array, &file->run.data_capacity, i, sizeof *file->run.data))
+            return VMXC_NO_MEMORY;
+        file->run.data = array;
+        read_access(json_array_get(accesses, i), &access);
+        VMXC_TRY(vmxsim_guest_access(file->cpu, &access, outcome, visit != NULL ? &trail : NULL));
+        memcpy(file->run.data[i], outcome->data, sizeof outcome->data);
+        if (visit != NULL)
+            visit(context, i, &access, outcome, &trail);
+        if (outcome->kind != VMXSIM_OUTCOME_COMPLETE)
+            break;
+    }
+    return VMXC_OK;
+}
+
+/* ---- The case ---- */
+
+static bool fails_entry(const json_t *alternative)
+{
+    const char *const result = json_string_value(json_object_get(alternative, "result"));
+    return strcmp(result, "vmfail") == 0 || strcmp(result, "entry_failure") == 0;
+}
+
+/* The case is about VM-entry checks if any answer that counts as right is a failed entry. */
+static bool expects_failed_entry(const json_t *verdict)
+{
+    const json_t *const alternatives = json_object_get(verdict, "any_of");
+    if (alternatives == NULL)
+        return fails_entry(verdict);
+    for (size_t i = 0; i < json_array_size(alternatives); i++) {
+        if (fails_entry(json_array_get(alternatives, i)))
+            return true;
+    }
+    return false;
+}
+
+static enum vmxsim_case_verdict unsupported(struct vmxsim_vector_file *file, const char *why)
+{
+    vmxsim_text_add(&file->reason, "%s", why);
+    return VMXSIM_CASE_UNSUPPORTED;
+}
+
+/* Guest state as the case has it. False: the model does not have it, and file->reason says why. */
+static bool load_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
+{
+    struct vmxsim_error why;
+    struct vmxsim_vmcs vmcs;
+    uint64_t pkru;
+
+    vmxsim_build_vmcs(file, json_object_get(vector->value, "vmcs"), &vmcs);
+    vmxsim_cpu_set_root_state(file->cpu, vector->root);
+    if (vmxsim_cpu_load_guest(file->cpu, &vmcs, &why) != VMXC_OK) {
+        vmxsim_text_add(&file->reason, "%s", why.text);
+        return false;
+    }
+    if (!vmxsim_checked_find(vector->value, "pkru", &pkru))
+        pkru = 0;
+    vmxsim_cpu_set_pkru(file->cpu, (uint32_t)pkru);
+    return true;
+}
+
+enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *file,
+                                   const struct vmxsim_vector_case *vector,
+                                   vmxsim_access_visit *visit, void *context,
+                                   enum vmxsim_case_verdict *verdict, struct vmxsim_error *error)
+{
+    struct vmxsim_outcome outcome;
+
+    if (expects_failed_entry(vector->verdict)) {
+        *verdict = unsupported(file, "the VM entry is expected to fail: VM-entry checks are not "
+                                     "supported yet");
+        return VMXC_OK;
+    }
+    prepare_memory(file, json_object_get(vector->value, "memory"));
+    if (!load_guest(file, vector)) {
+        *verdict = VMXSIM_CASE_UNSUPPORTED;
+        return VMXC_OK;
+    }
+    memset(&outcome, 0, sizeof outcome);
+    if (!file->run.failed)
+        VMXC_TRY(run_accesses(file, vector, visit, context, &outcome));
+    collect_changes(file);
+    if (file->run.failed)
+        return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
+    *verdict =
+        vmxsim_access_agrees(file, vector, &outcome) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+    return VMXC_OK;
+}
