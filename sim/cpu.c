@@ -161,6 +161,9 @@ static void load_registers(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmc
                                              : profile_msr(cpu, VMXC_MSR_PAT),
         .pkrs = (uint32_t)((entry & VMXC_ENTRY_LOAD_PKRS) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS)
                                                           : profile_msr(cpu, VMXC_MSR_PKRS)),
+        .tr_base = VMXSIM_VMCS(vmcs, GUEST_TR_BASE),
+        .tr_limit = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_LIMIT),
+        .tr_access_rights = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_ACCESS_RIGHTS),
         .pkru = guest->pkru,
         .cpl =
             (uint8_t)VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS), ACCESS_RIGHTS_DPL),
@@ -307,6 +310,10 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
     const uint64_t secondary = secondary_controls(vmcs);
 
     cpu->exits = (struct exit_controls){
+        .primary = VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS),
+        .io_bitmap_a = VMXSIM_VMCS(vmcs, IO_BITMAP_A_ADDRESS),
+        .io_bitmap_b = VMXSIM_VMCS(vmcs, IO_BITMAP_B_ADDRESS),
+        .msr_bitmap = VMXSIM_VMCS(vmcs, MSR_BITMAP_ADDRESS),
         .exception_bitmap = (uint32_t)VMXSIM_VMCS(vmcs, EXCEPTION_BITMAP),
         .page_fault_mask = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MASK),
         .page_fault_match = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MATCH),

@@ -19,7 +19,7 @@ static const struct {
 } kinds[VMXSIM_CASE_KIND_COUNT] = {
     [VMXSIM_CASE_ACCESS] = {"access", vmxsim_run_access},
     [VMXSIM_CASE_ENTRY] = {"entry", NULL},
-    [VMXSIM_CASE_INTERCEPT] = {"intercept", NULL},
+    [VMXSIM_CASE_INTERCEPT] = {"intercept", vmxsim_run_intercept},
     [VMXSIM_CASE_INSTRUCTIONS] = {"instructions", NULL},
 };
 

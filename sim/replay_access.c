@@ -92,7 +92,7 @@ static void find_changes(void *context, uint64_t hpa, const uint8_t *bytes)
     }
 }
 
-static void prepare_memory(struct vmxsim_vector_file *file, const json_t *reference)
+void vmxsim_prepare_memory(struct vmxsim_vector_file *file, const json_t *reference)
 {
     vmxsim_build_memory(file, reference);
     file->run.page_count = 0;
@@ -182,8 +182,7 @@ static enum vmxsim_case_verdict unsupported(struct vmxsim_vector_file *file, con
     return VMXSIM_CASE_UNSUPPORTED;
 }
 
-/* Guest state as the case has it. False: the model does not have it, and file->reason says why. */
-static bool load_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
+bool vmxsim_prepare_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
 {
     struct vmxsim_error why;
     struct vmxsim_vmcs vmcs;
@@ -213,8 +212,8 @@ enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *file,
                                      "supported yet");
         return VMXC_OK;
     }
-    prepare_memory(file, json_object_get(vector->value, "memory"));
-    if (!load_guest(file, vector)) {
+    vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
+    if (!vmxsim_prepare_guest(file, vector)) {
         *verdict = VMXSIM_CASE_UNSUPPORTED;
         return VMXC_OK;
     }

@@ -31,6 +31,8 @@ struct guest_state {
     uint32_t pkru, pkrs;
     uint8_t cpl;
     bool mode_64bit; /* linear addresses have 64 bits */
+    uint64_t tr_base;
+    uint32_t tr_limit, tr_access_rights;
 
     enum paging_mode mode;
     uint8_t levels;                  /* of tables in memory or registers; 0 without paging */
@@ -52,6 +54,8 @@ struct ept_state {
 };
 
 struct exit_controls {
+    uint64_t primary; /* primary processor-based VM-execution controls */
+    uint64_t io_bitmap_a, io_bitmap_b, msr_bitmap;
     uint32_t exception_bitmap, page_fault_mask, page_fault_match;
     bool pml;
     uint64_t pml_address;

@@ -8,6 +8,7 @@
  *     replay_case.c     a case: what all kinds have in common, and what each kind does
  *     replay_expect.c   what was observed: `expect` and `sdm`
  *     replay_access.c   runs a case of kind `access`
+ *     replay_intercept.c  runs a case of kind `intercept`
  *     replay_compare.c  compares what it came to
  *
  * A case is checked completely before anything runs; whatever runs it then reads values without errors. A new kind
@@ -199,6 +200,12 @@ vmxsim_check_verdict(const struct vmxsim_vector_file *file, enum vmxsim_case_kin
 
 /* ---- Running ---- */
 
+/* Memory as the case has it, and remembers it. */
+void vmxsim_prepare_memory(struct vmxsim_vector_file *file, const json_t *reference);
+
+/* Guest state as the case has it. False: the model does not have it, and file->reason says why. */
+bool vmxsim_prepare_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector);
+
 typedef void vmxsim_access_visit(void *context, size_t index, const struct vmxsim_access *access,
                                  const struct vmxsim_outcome *outcome,
                                  const struct vmxsim_trail *trail);
@@ -212,6 +219,12 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *fi
                                                    vmxsim_access_visit *visit, void *context,
                                                    enum vmxsim_case_verdict *verdict,
                                                    struct vmxsim_error *error);
+/* Runs a case of kind `intercept` and compares it; `visit` is never called. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
+                                                      const struct vmxsim_vector_case *vector,
+                                                      vmxsim_access_visit *visit, void *context,
+                                                      enum vmxsim_case_verdict *verdict,
+                                                      struct vmxsim_error *error);
 void vmxsim_access_run_free(struct vmxsim_access_run *run);
 
 /*
