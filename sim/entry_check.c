@@ -41,15 +41,17 @@ void rule(struct entry_check *check, enum vmxsim_entry_rule rule)
     check->current = rule;
 }
 
-/* The field at fault comes first among those the rule looked at. */
+/* The field at fault comes first among those the rule looked at; it takes a place if there were too many. */
 static void move_to_front(struct entry_check *check, uint16_t ordinal)
 {
-    for (unsigned i = 1; i < check->field_count; i++) {
-        if (check->field[i] == ordinal) {
-            check->field[i] = check->field[0];
-            check->field[0] = ordinal;
-        }
-    }
+    unsigned place = 0;
+
+    if (ordinal == NO_FIELD || check->field_count == 0)
+        return;
+    while (place < check->field_count - 1u && check->field[place] != ordinal)
+        place++;
+    check->field[place] = check->field[0];
+    check->field[0] = ordinal;
 }
 
 void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t qualification,
@@ -201,9 +203,38 @@ struct entry_fault clear_bits(struct entry_check *check, uint16_t ordinal, uint6
     return change_to(check, ordinal, value(check, ordinal) & ~bits);
 }
 
+struct entry_fault replace_by(struct entry_check *check, uint16_t ordinal, uint64_t other)
+{
+    (void)value(check, ordinal); /* looked at, if not before */
+    return (struct entry_fault){.ordinal = ordinal, .value = other};
+}
+
 struct entry_fault no_single_field(void)
 {
     return (struct entry_fault){.ordinal = NO_FIELD};
+}
+
+/* ---- What a field must be ---- */
+
+void must_equal(struct entry_check *check, uint16_t ordinal, uint64_t nearest)
+{
+    if (value(check, ordinal) != nearest)
+        violated(check, change_to(check, ordinal, nearest));
+}
+
+void must_lack(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    must_equal(check, ordinal, value(check, ordinal) & ~bits);
+}
+
+void must_have(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    must_equal(check, ordinal, value(check, ordinal) | bits);
+}
+
+void must_be_canonical(struct entry_check *check, uint16_t ordinal)
+{
+    must_equal(check, ordinal, nearest_canonical(check, value(check, ordinal)));
 }
 
 /* ---- Rules of a common shape ---- */
@@ -274,22 +305,23 @@ bool is_canonical(const struct entry_check *check, uint64_t address)
     return nearest_canonical(check, address) == address;
 }
 
-/* Bits 63 to width - 1 become copies of bit width - 1. */
-uint64_t nearest_canonical(const struct entry_check *check, uint64_t address)
+uint64_t sign_extended(uint64_t address, unsigned int width)
 {
-    const uint64_t upper = ~UINT64_C(0) << (check->features->linear_width - 1);
-    const uint64_t sign = UINT64_C(1) << (check->features->linear_width - 1);
+    const uint64_t sign = VMXC_BIT(width - 1);
+    const uint64_t upper = ~UINT64_C(0) << (width - 1);
 
     return (address & sign) ? address | upper : address & ~upper;
+}
+
+uint64_t nearest_canonical(const struct entry_check *check, uint64_t address)
+{
+    return sign_extended(address, check->features->linear_width);
 }
 
 void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal)
 {
     rule(check, id);
-    const uint64_t address = value(check, ordinal);
-
-    if (!is_canonical(check, address))
-        violated(check, change_to(check, ordinal, nearest_canonical(check, address)));
+    must_be_canonical(check, ordinal);
 }
 
 /* ---- The whole ---- */

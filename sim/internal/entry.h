@@ -86,8 +86,21 @@ struct entry_fault set_bits(struct entry_check *check, uint16_t ordinal, uint64_
 struct entry_fault clear_bits(struct entry_check *check, uint16_t ordinal, uint64_t bits);
 /* `offending` are the bits in which the field's value and `nearest` differ. */
 struct entry_fault change_to(struct entry_check *check, uint16_t ordinal, uint64_t nearest);
+/* Another value as a whole: what is wrong is not a matter of single bits. */
+struct entry_fault replace_by(struct entry_check *check, uint16_t ordinal, uint64_t other);
 /* No single field can be blamed or changed. */
 struct entry_fault no_single_field(void);
+
+/* ---- entry_check.c: what a field must be. Each is a test + violated(), to be used after rule(). ---- */
+
+/* The field must have this value. */
+void must_equal(struct entry_check *check, uint16_t ordinal, uint64_t nearest);
+/* These bits of the field must be 0. */
+void must_lack(struct entry_check *check, uint16_t ordinal, uint64_t bits);
+/* These bits of the field must be 1. */
+void must_have(struct entry_check *check, uint16_t ordinal, uint64_t bits);
+/* The field must hold a canonical address for the width the processor supports. */
+void must_be_canonical(struct entry_check *check, uint16_t ordinal);
 
 /* ---- entry_check.c: rules of a common shape. Each is rule() + test + violated(). ---- */
 
@@ -114,6 +127,45 @@ void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uin
 
 bool is_canonical(const struct entry_check *check, uint64_t address);
 uint64_t nearest_canonical(const struct entry_check *check, uint64_t address);
+/* Bits 63 to width - 1 become copies of bit width - 1; width is 1 to 64. */
+uint64_t sign_extended(uint64_t address, unsigned int width);
+
+/* ---- entry_features.c: what the profile's CPUID says ---- */
+
+enum cpuid_feature {
+#define CPUID_FEATURE(name, leaf, subleaf, reg, bit) CPUID_##name,
+#include "internal/cpuid_features.def"
+    CPUID_FEATURE_COUNT
+};
+
+enum cpuid_register { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
+
+bool has_feature(const struct entry_check *check, enum cpuid_feature feature);
+/* A register of a leaf; 0 if the profile does not list the leaf. */
+uint32_t cpuid(const struct entry_check *check, uint32_t leaf, uint32_t subleaf,
+               enum cpuid_register reg);
+
+/* ---- entry_msr_bits.c: what an MSR can hold ---- */
+
+/* Bits of one of the MSRs below that this processor reserves; all of them if it does not have the MSR. */
+uint64_t reserved_in_debugctl(const struct entry_check *check);
+uint64_t reserved_in_efer(const struct entry_check *check);
+uint64_t reserved_in_perf_global_ctrl(const struct entry_check *check);
+uint64_t reserved_in_cet(const struct entry_check *check);
+uint64_t reserved_in_spec_ctrl(const struct entry_check *check);
+uint64_t reserved_in_lbr_ctl(const struct entry_check *check);
+uint64_t reserved_in_xss(const struct entry_check *check);
+/* IA32_RTIT_CTL also has fields of which some values are reserved; `value` decides about those. */
+uint64_t reserved_in_rtit_ctl(const struct entry_check *check, uint64_t value);
+/* Bits above MAXPHYADDR: unlike entry_check.beyond_width, whatever IA32_VMX_BASIC says of VMX structures. */
+uint64_t beyond_physical(const struct entry_check *check);
+/* The nearest value of IA32_PAT in which every byte is a memory type. */
+uint64_t nearest_pat(uint64_t value);
+
+/* ---- entry_wrmsr.c ---- */
+
+/* Would WRMSR of this value at CPL 0, right after the guest state is loaded, succeed? */
+bool wrmsr_succeeds(struct entry_check *check, uint32_t msr, uint64_t value);
 
 /* entry_outcome.c: from the broken rules to what a processor may report. */
 void entry_outcomes(const struct vmxsim_entry_input *input, struct vmxsim_entry_report *report);
@@ -129,7 +181,7 @@ void check_host_segments(struct entry_check *check);      /* entry_host.c */
 void check_host_size(struct entry_check *check);          /* entry_host.c */
 void check_guest_registers(struct entry_check *check);    /* entry_guest_registers.c */
 void check_guest_segments(struct entry_check *check);     /* entry_guest_segments.c */
-void check_guest_tables(struct entry_check *check);       /* entry_guest_segments.c */
+void check_guest_tables(struct entry_check *check);       /* entry_guest_tables.c */
 void check_guest_rip(struct entry_check *check);          /* entry_guest_rip.c */
 void check_guest_non_register(struct entry_check *check); /* entry_guest_non_register.c */
 void check_guest_pdptes(struct entry_check *check);       /* entry_guest_pdptes.c */
