@@ -326,6 +326,20 @@ void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uin
 
 /* ---- The whole ---- */
 
+struct vmxsim_entry_processor vmxsim_entry_processor_default(uint64_t current_vmcs)
+{
+    return (struct vmxsim_entry_processor){
+        .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
+        .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
+        .efer = VMXC_EFER_LME | VMXC_EFER_LMA,
+        .rflags = VMXC_BIT(1),
+        .in_vmx = true,
+        .code_64bit = true,
+        .has_current = true,
+        .current_vmcs = current_vmcs,
+    };
+}
+
 static uint64_t beyond_width(const struct entry_check *check)
 {
     /* IA32_VMX_BASIC bit 48: addresses in the VMCS are limited to 32 bits. */

@@ -18,7 +18,7 @@ static const struct {
     run_case *run; /* NULL: the model does not do that yet */
 } kinds[VMXSIM_CASE_KIND_COUNT] = {
     [VMXSIM_CASE_ACCESS] = {"access", vmxsim_run_access},
-    [VMXSIM_CASE_ENTRY] = {"entry", NULL},
+    [VMXSIM_CASE_ENTRY] = {"entry", vmxsim_run_entry},
     [VMXSIM_CASE_INTERCEPT] = {"intercept", vmxsim_run_intercept},
     [VMXSIM_CASE_INSTRUCTIONS] = {"instructions", NULL},
 };

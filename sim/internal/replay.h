@@ -8,6 +8,7 @@
  *     replay_case.c     a case: what all kinds have in common, and what each kind does
  *     replay_expect.c   what was observed: `expect` and `sdm`
  *     replay_access.c   runs a case of kind `access`
+ *     replay_entry.c    VM entries: kind `entry`, and before the accesses of kind `access`
  *     replay_intercept.c  runs a case of kind `intercept`
  *     replay_compare.c  compares what it came to
  *
@@ -19,6 +20,7 @@
 
 #include "internal/json.h"
 #include "internal/text.h"
+#include "vmxsim/entry.h"
 #include "vmxsim/replay.h"
 
 #include <stdio.h>
@@ -142,6 +144,7 @@ struct vmxsim_vector_file {
     json_t *ids;        /* of the cases so far */
 
     struct vmxsim_access_run run;
+    struct vmxsim_entry_report entry_report; /* of the last VM entry */
     struct vmxsim_text reason; /* of the last verdict */
 };
 
@@ -219,6 +222,20 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *fi
                                                    vmxsim_access_visit *visit, void *context,
                                                    enum vmxsim_case_verdict *verdict,
                                                    struct vmxsim_error *error);
+/* The VM entry of a case of kind `entry` or `access`; the report is in file->entry_report. Memory is prepared. */
+struct vmxsim_entry_outcome vmxsim_case_entry(struct vmxsim_vector_file *file,
+                                              const struct vmxsim_vector_case *vector);
+
+/* Compares that VM entry with the verdict. If they differ, file->reason says how, with every violated rule. */
+bool vmxsim_entry_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector);
+
+/* Runs a case of kind `entry` and compares it; `visit` is never called. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_entry(struct vmxsim_vector_file *file,
+                                                  const struct vmxsim_vector_case *vector,
+                                                  vmxsim_access_visit *visit, void *context,
+                                                  enum vmxsim_case_verdict *verdict,
+                                                  struct vmxsim_error *error);
+
 /* Runs a case of kind `intercept` and compares it; `visit` is never called. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
                                                       const struct vmxsim_vector_case *vector,

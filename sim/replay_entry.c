@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VM entries of a recording: cases of kind `entry`, and the entry that precedes the accesses of kind `access`.
+ *
+ * The model makes one choice where the manual leaves the order of checks open; a case lists every answer that counts.
+ */
+#include "internal/replay.h"
+
+#include "vmxcore/defs/paging.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REGION_SHADOW_INDICATOR VMXC_BIT(31)
+
+static bool is_string(const json_t *object, const char *key, const char *text)
+{
+    const char *const value = json_string_value(json_object_get(object, key));
+
+    return value != NULL && strcmp(value, text) == 0;
+}
+
+/* Kind `access` has no instruction: its entry is a VMLAUNCH with a clear VMCS. */
+static struct vmxsim_entry_processor processor_of(struct vmxsim_vector_file *file,
+                                                  const struct vmxsim_vector_case *vector)
+{
+    const struct vmxsim_root_state *const root = vector->root;
+    struct vmxsim_entry_processor processor = vmxsim_entry_processor_default(file->vmcs_pointer);
+
+    processor.cr0 = root->cr0;
+    processor.cr4 = root->cr4;
+    processor.efer = root->efer;
+    processor.code_64bit = root->efer & VMXC_EFER_LMA;
+    processor.launched = is_string(vector->value, "launch_state", "launched");
+    processor.vmresume = is_string(vector->value, "instruction", "vmresume");
+    processor.current_is_shadow =
+        vmxsim_memory_read32(file->memory, file->vmcs_pointer) & REGION_SHADOW_INDICATOR;
+    return processor;
+}
+
+struct vmxsim_entry_outcome vmxsim_case_entry(struct vmxsim_vector_file *file,
+                                              const struct vmxsim_vector_case *vector)
+{
+    const struct vmxsim_entry_processor processor = processor_of(file, vector);
+    struct vmxsim_vmcs vmcs;
+
+    vmxsim_build_vmcs(file, json_object_get(vector->value, "vmcs"), &vmcs);
+    vmxsim_entry_check(&(struct vmxsim_entry_input){.vmcs = &vmcs,
+                                                    .profile = file->profile,
+                                                    .processor = &processor,
+                                                    .memory = file->memory},
+                       &file->entry_report);
+    return file->entry_report.outcome[0];
+}
+
+/* ---- Comparison ---- */
+
+static bool same_outcome(const json_t *expect, const struct vmxsim_entry_outcome *outcome)
+{
+    uint64_t number = 0, qualification = 0;
+
+    switch (outcome->kind) {
+    case VMXSIM_ENTRY_ENTERED:
+        return is_string(expect, "result", "entered");
+    case VMXSIM_ENTRY_VMFAIL_INVALID:
+        return is_string(expect, "result", "vmfail") && is_string(expect, "kind", "invalid");
+    case VMXSIM_ENTRY_VMFAIL_VALID:
+        return is_string(expect, "result", "vmfail") && is_string(expect, "kind", "valid") &&
+               vmxsim_checked_find(expect, "error", &number) && number == outcome->number;
+    case VMXSIM_ENTRY_FAILURE:
+        return is_string(expect, "result", "entry_failure") &&
+               vmxsim_checked_find(expect, "exit_reason", &number) && number == outcome->number &&
+               (!vmxsim_checked_find(expect, "qualification", &qualification) ||
+                qualification == outcome->qualification);
+    default:
+        return false; /* exceptions and VM exits cannot be expected of these kinds */
+    }
+}
+
+static void add_outcome(struct vmxsim_text *text, const struct vmxsim_entry_outcome *outcome)
+{
+    switch (outcome->kind) {
+    case VMXSIM_ENTRY_ENTERED:
+        vmxsim_text_add(text, "entered");
+        break;
+    case VMXSIM_ENTRY_EXCEPTION:
+        vmxsim_text_add(text, "exception %" PRIu32, outcome->number);
+        break;
+    case VMXSIM_ENTRY_VM_EXIT:
+        vmxsim_text_add(text, "VM exit %" PRIu32, outcome->number);
+        break;
+    case VMXSIM_ENTRY_VMFAIL_INVALID:
+        vmxsim_text_add(text, "VMfailInvalid");
+        break;
+    case VMXSIM_ENTRY_VMFAIL_VALID:
+        vmxsim_text_add(text, "VMfailValid(%" PRIu32 ")", outcome->number);
+        break;
+    case VMXSIM_ENTRY_FAILURE:
+        vmxsim_text_add(text, "entry failure %" PRIu32 ", qualification 0x%" PRIx64,
+                        outcome->number, outcome->qualification);
+        break;
+    }
+}
+
+static void add_expected(struct vmxsim_text *text, const json_t *expect)
+{
+    char *const json = json_dumps(expect, JSON_COMPACT | JSON_PRESERVE_ORDER);
+
+    vmxsim_text_add(text, "%s", json != NULL ? json : "?");
+    free(json);
+}
+
+static void add_difference(struct vmxsim_vector_file *file, const json_t *verdict)
+{
+    const struct vmxsim_entry_report *const report = &file->entry_report;
+
+    vmxsim_text_add(&file->reason, "VM entry: expected ");
+    add_expected(&file->reason, verdict);
+    vmxsim_text_add(&file->reason, ", observed ");
+    add_outcome(&file->reason, &report->outcome[0]);
+    vmxsim_text_add(&file->reason, "\n");
+    for (uint32_t i = 0; i < report->violation_count; i++) {
+        const struct vmxsim_entry_rule_info *const rule =
+            vmxsim_entry_rule_info(report->violation[i].rule);
+        vmxsim_text_add(&file->reason, "violated: %s: %s\n", rule->id, rule->sentence);
+    }
+}
+
+bool vmxsim_entry_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
+{
+    const struct vmxsim_entry_outcome *const outcome = &file->entry_report.outcome[0];
+    const json_t *const alternatives = json_object_get(vector->verdict, "any_of");
+
+    if (alternatives == NULL && same_outcome(vector->verdict, outcome))
+        return true;
+    for (size_t i = 0; i < json_array_size(alternatives); i++) {
+        if (same_outcome(json_array_get(alternatives, i), outcome))
+            return true;
+    }
+    add_difference(file, vector->verdict);
+    return false;
+}
+
+enum vmxc_status vmxsim_run_entry(struct vmxsim_vector_file *file,
+                                  const struct vmxsim_vector_case *vector,
+                                  vmxsim_access_visit *visit, void *context,
+                                  enum vmxsim_case_verdict *verdict, struct vmxsim_error *error)
+{
+    (void)visit;
+    (void)context;
+    vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
+    if (file->run.failed)
+        return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
+    (void)vmxsim_case_entry(file, vector);
+    *verdict = vmxsim_entry_agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+    return VMXC_OK;
+}
