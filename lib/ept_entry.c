@@ -43,14 +43,13 @@ enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flag
     return VMXC_OK;
 }
 
-struct vmxc_ept_mapping vmxc_ept_decode(const struct vmxc_ept *ept, uint64_t raw, unsigned level,
-                                        vmxc_gpa_t gpa)
+struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa)
 {
     const uint64_t page_size = VMXC_EPT_ENTRY_SPAN(level);
     vmxc_map_flags flags = VMXC_MAP_TYPE(VMXC_FIELD_GET(raw, VMXC_EPT_MEMORY_TYPE));
 
     for (size_t i = 0; i < RIGHTS_COUNT; i++)
-        flags |= (raw & vmxc_ept_rights_mask(ept) & rights[i].bit) != 0 ? rights[i].flag : 0;
+        flags |= (raw & rights[i].bit) != 0 ? rights[i].flag : 0;
     flags |= (raw & VMXC_EPT_IGNORE_PAT) != 0 ? VMXC_MAP_IGNORE_PAT : 0;
     return (struct vmxc_ept_mapping){.gpa = gpa & ~(page_size - 1),
                                      .hpa = raw & VMXC_EPT_ADDRESS,

@@ -56,7 +56,10 @@ static void finish(const struct vmxc_ept *ept, struct batch *batch)
     batch->count = 0;
 }
 
-/* True if the entries of `table` are the parts of one large page; *large is its entry. */
+/*
+ * True if the entries of `table` are the parts of one large page; *large is its entry, without the accessed and
+ * dirty flags, which `finish` collects once they are final.
+ */
 static bool is_one_page(const struct vmxc_ept_node *table, uint64_t *large)
 {
     const uint64_t step = VMXC_EPT_ENTRY_SPAN(table->level);
@@ -69,7 +72,7 @@ static bool is_one_page(const struct vmxc_ept_node *table, uint64_t *large)
     for (unsigned i = 1; i < VMXC_EPT_ENTRIES_PER_TABLE; i++)
         if ((vmxc_ept_load(table, i) & ~VMXC_EPT_USE) != first + i * step)
             return false;
-    *large = first | VMXC_EPT_LARGE_PAGE | collect_use(table);
+    *large = first | VMXC_EPT_LARGE_PAGE;
     return true;
 }
 

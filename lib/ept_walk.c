@@ -46,7 +46,7 @@ enum vmxc_status vmxc_ept_query(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
         if (raw == 0)
             return VMXC_NOT_FOUND;
         if (vmxc_ept_is_leaf(raw, node.level)) {
-            *mapping = vmxc_ept_decode(ept, raw, node.level, gpa);
+            *mapping = vmxc_ept_decode(raw, node.level, gpa);
             return VMXC_OK;
         }
         node = vmxc_ept_child(ept, &node, raw);
@@ -63,7 +63,7 @@ static enum vmxc_status visit_range(const struct vmxc_ept *ept, const struct vmx
         if (raw == 0)
             continue;
         if (vmxc_ept_is_leaf(raw, node->level)) {
-            const struct vmxc_ept_mapping mapping = vmxc_ept_decode(ept, raw, node->level, gpa);
+            const struct vmxc_ept_mapping mapping = vmxc_ept_decode(raw, node->level, gpa);
             VMXC_TRY(visit(context, &mapping));
         } else {
             const struct vmxc_ept_node child = vmxc_ept_child(ept, node, raw);

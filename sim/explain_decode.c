@@ -92,6 +92,18 @@ static void add_flags(struct vmxsim_decoded *decoded, const struct flag *flags, 
     }
 }
 
+/* Brings the fields into the order of their bits, highest first. */
+static void sort_fields(struct vmxsim_decoded *decoded)
+{
+    for (uint32_t i = 1; i < decoded->count; i++) {
+        const struct vmxsim_decoded_field field = decoded->field[i];
+        uint32_t place = i;
+        for (; place > 0 && decoded->field[place - 1].high < field.high; place--)
+            decoded->field[place] = decoded->field[place - 1];
+        decoded->field[place] = field;
+    }
+}
+
 /* Address bits that this processor does not have. */
 static uint64_t beyond_width(const struct vmxsim_features *features)
 {
@@ -221,6 +233,7 @@ void vmxsim_decode_page_fault_error(uint32_t error_code, struct vmxsim_decoded *
     start(decoded, "page-fault error code", error_code);
     add_reserved(decoded, VMXC_BITS(31, 16) | VMXC_BITS(14, 8));
     add_flags(decoded, page_fault_flags, COUNT(page_fault_flags));
+    sort_fields(decoded);
 }
 
 void vmxsim_phrase_page_fault(struct vmxsim_text *text, uint32_t error_code)
@@ -247,13 +260,12 @@ static void add_memory_type(struct vmxsim_decoded *decoded, uint64_t mask, const
                             bool allowed)
 {
     const enum vmxc_memory_type type = (enum vmxc_memory_type)VMXC_FIELD_GET(decoded->raw, mask);
-    const char *type_name = vmxsim_memory_type_name(type);
+    const bool reserved = type == 2 || type == 3 || type == VMXC_MEMORY_TYPE_UC_MINUS;
     if (allowed)
-        (void)add_field(decoded, mask, name, "%s", type_name);
+        (void)add_field(decoded, mask, name, "%s", vmxsim_memory_type_name(type));
     else
         add_wrong(decoded, mask, name,
-                  type_name != NULL ? "this processor does not accept the type here"
-                                    : "a reserved type");
+                  reserved ? "a reserved type" : "this processor does not accept the type here");
 }
 
 static void add_walk_length(struct vmxsim_decoded *decoded, const struct vmxsim_features *features)

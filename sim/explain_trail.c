@@ -72,9 +72,11 @@ static void add_ept_flags(struct vmxsim_text *text, const struct vmxsim_trail_en
     if (!entry->leaf)
         return;
     add_names(text, entry->value, leaf_masks, leaf_names, 3);
-    const char *type = vmxsim_memory_type_name(
-        (enum vmxc_memory_type)VMXC_FIELD_GET(entry->value, VMXC_EPT_MEMORY_TYPE));
-    vmxsim_text_add(text, " %s", type != NULL ? type : "reserved-type");
+    const uint64_t type = VMXC_FIELD_GET(entry->value, VMXC_EPT_MEMORY_TYPE);
+    const char *name = type == VMXC_MEMORY_TYPE_UC_MINUS
+                           ? NULL /* in the PAT only */
+                           : vmxsim_memory_type_name((enum vmxc_memory_type)type);
+    vmxsim_text_add(text, " %s", name != NULL ? name : "reserved-type");
 }
 
 static void add_guest_flags(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
@@ -186,18 +188,22 @@ static void add_updates(struct vmxsim_text *text, const struct vmxsim_trail_entr
     add_names(text, entry->updated & ~entry->value, guest ? guest_masks : ept_masks, names, 2);
 }
 
+/* What was written was not judged. */
+static bool has_verdict(const struct vmxsim_trail_entry *entry)
+{
+    return entry->kind == VMXSIM_TRAIL_EPT_ENTRY || entry->kind == VMXSIM_TRAIL_GUEST_ENTRY;
+}
+
 static void add_verdict(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
 {
-    const bool is_entry =
-        entry->kind == VMXSIM_TRAIL_EPT_ENTRY || entry->kind == VMXSIM_TRAIL_GUEST_ENTRY;
-    if (entry->verdict != VMXSIM_RULE_NONE) {
+    if (entry->verdict == VMXSIM_RULE_NONE) {
+        vmxsim_text_add(text, "-> used");
+    } else {
         const struct vmxsim_walk_rule_info *rule = vmxsim_walk_rule_info(entry->verdict);
         vmxsim_text_add(text, "-> %s", rule->id);
         if (entry->offending != 0)
             vmxsim_text_add(text, ", bits 0x%" PRIx64, entry->offending);
         vmxsim_text_add(text, ": %s", rule->sentence);
-    } else if (is_entry) {
-        vmxsim_text_add(text, "-> used");
     }
     add_updates(text, entry);
 }
@@ -277,7 +283,8 @@ void vmxsim_text_trail(struct vmxsim_text *text, const struct vmxsim_trail *trai
     measure(trail, start);
     for (uint32_t i = 0; i < trail->count; i++) {
         add_heading(text, trail, i);
-        for (unsigned column = 0; column < COLUMN_COUNT; column++) {
+        const unsigned columns = has_verdict(&trail->entry[i]) ? COLUMN_COUNT : COLUMN_VERDICT;
+        for (unsigned column = 0; column < columns; column++) {
             vmxsim_text_pad(text, start[column]);
             add_cell(text, trail, &trail->entry[i], (enum column)column);
         }

@@ -480,13 +480,98 @@ START_TEST(a_page_merged_across_areas_goes_back_to_each_areas_backend)
     OK(vmxc_addrspace_unmap(&s->space, GPA, half));
     assert_nothing_at(s, GPA + half - 1);
     assert_page(s, GPA + half, SPACE_2M + half, PAGE, SPACE_RW);
+    space_destroy(s);
+}
+END_TEST
 
-    /* Frames of a populated area that happen to be one aligned run. */
+/* Pages that are handed out one behind the other, so that they can be merged; each must come back once. */
+static struct {
+    uint64_t handed_out;
+    bool is_back[1024];
+} run_pages;
+
+static enum vmxc_status alloc_from_run(void *context, const char *label, vmxc_hpa_t *frame_hpa)
+{
+    struct probe *probe = context;
+    const struct vmxc_hal *hal = vmxsim_memory_hal(probe->memory);
+
+    if (strcmp(label, "guest page") != 0)
+        return hal->alloc_frame(hal->context, label, frame_hpa);
+    *frame_hpa = SPACE_2M + run_pages.handed_out++ * PAGE;
+    return VMXC_OK;
+}
+
+static void dealloc_to_run(void *context, vmxc_hpa_t frame_hpa)
+{
+    struct probe *probe = context;
+    const struct vmxc_hal *hal = vmxsim_memory_hal(probe->memory);
+    const uint64_t index = (frame_hpa - SPACE_2M) / PAGE;
+
+    if (index >= run_pages.handed_out) {
+        hal->dealloc_frame(hal->context, frame_hpa);
+        return;
+    }
+    ck_assert(!run_pages.is_back[index]);
+    run_pages.is_back[index] = true;
+}
+
+static uint64_t count_pages_back(void)
+{
+    uint64_t count = 0;
+
+    for (uint64_t i = 0; i < run_pages.handed_out; i++)
+        count += run_pages.is_back[i];
+    return count;
+}
+
+START_TEST(a_merged_page_goes_back_frame_by_frame)
+{
+    struct space *s = space_create(64);
+    const uint64_t half = SPACE_2M / 2;
     struct vmxc_translation_limit limit;
-    OK(vmxc_addrspace_map_alloc(&s->space, 2 * GPA, 3 * half, SPACE_RW, true));
-    OK(vmxc_ept_merge(vmxc_addrspace_ept(&s->space), 2 * GPA, 2 * half));
-    OK(vmxc_addrspace_translate_with_limit(&s->space, 2 * GPA, &limit));
-    OK(vmxc_addrspace_unmap(&s->space, 2 * GPA, 3 * half));
+
+    memset(&run_pages, 0, sizeof(run_pages));
+    s->probe->hal.alloc_frame = alloc_from_run;
+    s->probe->hal.dealloc_frame = dealloc_to_run;
+    OK(vmxc_addrspace_map_alloc(&s->space, GPA, half, SPACE_RW, true));
+    OK(vmxc_addrspace_map_alloc(&s->space, GPA + half, half + 20 * PAGE, SPACE_RW, true));
+    OK(vmxc_ept_merge(vmxc_addrspace_ept(&s->space), GPA, SPACE_2M));
+    assert_page(s, GPA + half, SPACE_2M + half, SPACE_2M, SPACE_RW);
+
+    /* A translation reaches to the end of its area, and some way beyond the page. */
+    OK(vmxc_addrspace_translate_with_limit(&s->space, GPA + 5, &limit));
+    ck_assert_uint_eq(limit.contiguous, half - 5);
+    OK(vmxc_addrspace_translate_with_limit(&s->space, GPA + half, &limit));
+    ck_assert_uint_eq(limit.contiguous, half + VMXC_TRANSLATE_SCAN);
+
+    OK(vmxc_addrspace_unmap(&s->space, GPA + half, SPACE_2M));
+    ck_assert_uint_eq(count_pages_back(), 256 + 20);
+    ck_assert(!run_pages.is_back[255] && run_pages.is_back[256]);
+    OK(vmxc_addrspace_clear(&s->space));
+    ck_assert_uint_eq(count_pages_back(), run_pages.handed_out);
+
+    /* All of a merged page at once, two areas of it. */
+    memset(&run_pages, 0, sizeof(run_pages));
+    OK(vmxc_addrspace_map_alloc(&s->space, GPA, half, SPACE_RW, true));
+    OK(vmxc_addrspace_map_alloc(&s->space, GPA + half, half, SPACE_RW, true));
+    OK(vmxc_ept_merge(vmxc_addrspace_ept(&s->space), GPA, SPACE_2M));
+    assert_page(s, GPA, SPACE_2M, SPACE_2M, SPACE_RW);
+    OK(vmxc_addrspace_unmap(&s->space, 0, 4 * GPA));
+    ck_assert_uint_eq(count_pages_back(), 512);
+
+    /* Half of it the caller's memory, which stays the caller's. */
+    for (int linear_first = 0; linear_first < 2; linear_first++) {
+        const uint64_t linear = linear_first ? 0 : half;
+        memset(&run_pages, 0, sizeof(run_pages));
+        run_pages.handed_out = linear_first ? 256 : 0;
+        OK(vmxc_addrspace_map_linear(&s->space, GPA + linear, SPACE_2M + linear, half, SPACE_RW));
+        OK(vmxc_addrspace_map_alloc(&s->space, GPA + half - linear, half, SPACE_RW, true));
+        OK(vmxc_ept_merge(vmxc_addrspace_ept(&s->space), GPA, SPACE_2M));
+        assert_page(s, GPA, SPACE_2M, SPACE_2M, SPACE_RW);
+        OK(vmxc_addrspace_unmap(&s->space, GPA, SPACE_2M));
+        ck_assert_uint_eq(count_pages_back(), 256);
+        ck_assert(run_pages.is_back[linear_first ? 256 : 0]);
+    }
     space_destroy(s);
 }
 END_TEST
@@ -836,6 +921,7 @@ static Suite *addrspace_suite(void)
     tcase_add_test(changes, never_touched_lazy_pages_unmap_without_work);
     tcase_add_test(changes, a_mapping_without_access_can_be_protected_and_unmapped);
     tcase_add_test(changes, a_page_merged_across_areas_goes_back_to_each_areas_backend);
+    tcase_add_test(changes, a_merged_page_goes_back_frame_by_frame);
     tcase_add_test(changes, protection_keeps_content_and_cuts_areas);
     tcase_add_test(changes, protecting_part_of_a_large_page_splits_it);
     tcase_add_test(changes, replacing_takes_the_middle_of_what_was_there);

@@ -326,7 +326,7 @@ END_TEST
 
 /* ---- Frames ---- */
 
-/* Descending fill of alternating places, so that leaves and inner nodes of every fill occur. */
+/* Adds areas at random places until there are `count`, so that leaves and inner nodes of every fill occur. */
 static void fill_randomly(struct vmxc_area_set *set, struct rng *rng, uint64_t count,
                           uint64_t places)
 {
@@ -418,7 +418,7 @@ START_TEST(reserved_insertions_at_several_places_need_no_memory)
 
         fill_randomly(&set, &rng, round * 7, places);
         for (unsigned spot = 0; spot < spots; spot++) {
-            /* Holes of one page between areas: up to four neighbouring quarter slots per spot. */
+            /* Up to four neighbours at each spot, far above the others but among those of earlier rounds. */
             const uint64_t base = (uint64_t)1 << 40 | rng_below(&rng, places) << 20;
             const unsigned insertions = 1 + (unsigned)rng_below(&rng, 4);
             ck_assert_int_eq(vmxc_area_set_reserve(&set, base, insertions), VMXC_OK);

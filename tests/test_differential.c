@@ -388,6 +388,21 @@ static enum vmxc_status expected_buffer(const struct sequence *run, const struct
     return VMXC_OK;
 }
 
+/* The segment's pointer leads to its memory, and it does not end where the next one goes on. */
+static bool check_segment(struct sequence *run, const struct vmxc_guest_segment *segment,
+                          const struct vmxc_guest_segment *next)
+{
+    const bool is_ram = vmxsim_memory_is_ram(run->memory, segment->hpa, 1);
+    const void *pointer = is_ram ? vmxsim_memory_pointer(run->memory, segment->hpa) : NULL;
+    if (segment->pointer != pointer)
+        return space_check_fail(&run->check, "buffer: wrong pointer to %#" PRIx64, segment->hpa);
+    if (next != NULL && is_ram && segment->hpa + segment->length == next->hpa &&
+        vmxsim_memory_is_ram(run->memory, next->hpa, 1))
+        return space_check_fail(&run->check, "buffer: two segments where one does, at %#" PRIx64,
+                                next->hpa);
+    return true;
+}
+
 static bool check_segments(struct sequence *run, const struct operation *o,
                            const struct vmxc_guest_segment *segments, size_t count)
 {
@@ -401,6 +416,8 @@ static bool check_segments(struct sequence *run, const struct operation *o,
             done += page_rest;
         }
         at += segments[i].length;
+        if (!check_segment(run, &segments[i], i + 1 < count ? &segments[i + 1] : NULL))
+            return false;
     }
     if (at != o->gpa + o->size)
         return space_check_fail(&run->check, "buffer of %#" PRIx64 " bytes covers %#" PRIx64,

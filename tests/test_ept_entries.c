@@ -298,6 +298,7 @@ START_TEST(the_trail_ends_at_the_entry_that_decided)
             ck_assert_uint_eq(last->level, level);
             ck_assert_uint_eq(last->guest_level, region);
             ck_assert_uint_eq(last->gpa, layout_access_gpa(&layout, region));
+            ck_assert(!last->leaf);
         }
     }
     machine_fini(&machine);
@@ -315,8 +316,10 @@ START_TEST(a_complete_walk_of_5_by_5_levels_reads_35_entries)
     const struct vmxsim_outcome outcome = machine_access_as(&machine, &access, &trail);
     expect_complete(&outcome, "5 x 5 levels", 0);
     ck_assert_uint_eq(trail.count, 35);
-    for (unsigned i = 0; i < trail.count; i++)
+    for (unsigned i = 0; i < trail.count; i++) {
         ck_assert_int_eq(trail.entry[i].verdict, VMXSIM_RULE_NONE);
+        ck_assert(trail.entry[i].leaf == (trail.entry[i].level == 1));
+    }
     machine_fini(&machine);
 }
 END_TEST

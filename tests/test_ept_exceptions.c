@@ -289,6 +289,7 @@ START_TEST(page_faults_are_filtered_by_mask_and_match)
                   "%s: %s", filters[_i].why, machine_outcome_text(&outcome));
     ck_assert_uint_eq(outcome.interruption_info, INFO_EXCEPTION | INFO_ERROR_CODE | VMXC_VECTOR_PF);
     ck_assert_uint_eq(outcome.interruption_error_code, 7);
+    ck_assert(outcome.qualification_defined);
     ck_assert_uint_eq(outcome.qualification, layout.linear);
     ck_assert_uint_eq(outcome.cr2, 0);
 }

@@ -112,13 +112,20 @@ static void fail_cell(const struct cell *cell, const struct vmxsim_outcome *outc
                  machine_outcome_text(outcome));
 }
 
+/* What the walk of the page itself gives: the rights of the row if it is the page that is restricted. */
 static void check_complete(const struct cell *cell, const struct layout *layout,
                            const struct vmxsim_outcome *outcome)
 {
+    const struct vmxsim_page_translation *page = &outcome->page[0];
+    const uint64_t rights = cell->region == 0 ? rights_bits(cell->row->rights) : EPT_ALL;
     if (outcome->kind != VMXSIM_OUTCOME_COMPLETE || outcome->rule != VMXSIM_RULE_NONE ||
-        outcome->page_count != 1 || outcome->page[0].gpa != layout_access_gpa(layout, 0) ||
-        outcome->page[0].hpa != layout_access_hpa(layout, 0))
+        outcome->page_count != 1 || page->gpa != layout_access_gpa(layout, 0) ||
+        page->hpa != layout_access_hpa(layout, 0))
         fail_cell(cell, outcome, "completion at the page's address");
+    if (page->ept_rights != (rights & VMXC_EPT_RWX) ||
+        (cell->setting->mode_based &&
+         page->ept_user_execute != ((rights & VMXC_EPT_USER_EXECUTE) != 0)))
+        fail_cell(cell, outcome, "the rights of the row in the page's translation");
 }
 
 static void check_misconfiguration(const struct cell *cell, const struct layout *layout,

@@ -171,8 +171,7 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmx
                                                  uint64_t *leaf);
 
 /* The inverse: what the leaf `raw` at `level` says about the page that holds `gpa`. */
-struct vmxc_ept_mapping vmxc_ept_decode(const struct vmxc_ept *ept, uint64_t raw, unsigned level,
-                                        vmxc_gpa_t gpa);
+struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa);
 
 /* ---- Steps: building (ept_stage.c) ------------------------------------------------------------------ */
 

@@ -259,12 +259,32 @@ static enum cli_status access_linear(struct machine *machine, const struct walk_
     return CLI_OK;
 }
 
+/* A VM entry with an EPTP that the processor refuses would fail: there would be no access to show. */
+static enum cli_status check_eptp(const struct machine *machine, const struct walk_request *request)
+{
+    struct vmxsim_decoded decoded;
+    if (!request->eptp.given)
+        return CLI_OK;
+    vmxsim_decode_eptp(request->eptp.value, vmxsim_profile_features(machine->profile.profile),
+                       &decoded);
+    for (uint32_t i = 0; i < decoded.count; i++) {
+        const struct vmxsim_decoded_field *const field = &decoded.field[i];
+        if (field->wrong)
+            return cli_complain("EPTP 0x%" PRIx64 ": bits %u:%u (%s): %s", decoded.raw, field->high,
+                                field->low, field->name, field->meaning);
+    }
+    return CLI_OK;
+}
+
 /* CLI_FINDING: there is an outcome already. */
 static enum cli_status enter_guest(struct machine *machine, const struct walk_request *request,
                                    struct walk_output *output)
 {
     struct vmxsim_vmcs vmcs;
     enum cli_status status = build_machine(machine, request);
+    if (status != CLI_OK)
+        return status;
+    status = check_eptp(machine, request);
     if (status != CLI_OK)
         return status;
     describe_guest(request, &vmcs);

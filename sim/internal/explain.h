@@ -10,7 +10,7 @@
 #ifndef VMXSIM_INTERNAL_EXPLAIN_H
 #define VMXSIM_INTERNAL_EXPLAIN_H
 
-#include "internal/text.h"
+#include "internal/writer.h"
 #include "vmxsim/explain.h"
 
 /* "write to the page, EPT allows r-x" */

@@ -19,7 +19,7 @@
 #define VMXSIM_INTERNAL_REPLAY_H
 
 #include "internal/json.h"
-#include "internal/text.h"
+#include "internal/writer.h"
 #include "vmxsim/entry.h"
 #include "vmxsim/replay.h"
 

@@ -83,9 +83,10 @@ def pkgconfig(arguments):
                              env=environment, capture_output=True, text=True, check=True).stdout
     if version.strip() != version_of(arguments.source):
         sys.exit(f"FAILED: vmxsim.pc says version {version.strip()}")
-    work = empty(arguments.work / "consumer")
-    run("make", "-f", HERE / "Makefile", f"SOURCE={HERE}", f"CC={arguments.cc}",
-        f"CXX={arguments.cxx}", "run", cwd=work, env=environment)
+    work = arguments.work / "consumer"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(HERE, work, ignore=shutil.ignore_patterns("__pycache__"))
+    run("make", f"CC={arguments.cc}", f"CXX={arguments.cxx}", "run", cwd=work, env=environment)
 
 
 def subproject(arguments):

@@ -256,6 +256,7 @@ static bool check_area(struct space_check *check, const struct shadow_area *area
 
 struct listing {
     struct space_check *check;
+    struct vmxc_mapping_run previous;
     size_t areas;
     uint64_t bytes;
 };
@@ -280,7 +281,15 @@ static enum vmxc_status compare_run(void *context, const struct vmxc_mapping_run
 {
     struct listing *listing = context;
     uint64_t first = 0, last = 0;
+    const struct vmxc_mapping_run *previous = &listing->previous;
     listing->bytes += run->size;
+    if (previous->size != 0 && previous->gpa + previous->size == run->gpa &&
+        previous->hpa + previous->size == run->hpa && previous->flags == run->flags &&
+        previous->page_size == run->page_size) {
+        space_check_fail(listing->check, "the run at %#" PRIx64 " is not maximal", previous->gpa);
+        return VMXC_BAD_STATE;
+    }
+    listing->previous = *run;
     if (!shadow_translate(listing->check->shadow, run->gpa, &first) || first != run->hpa ||
         !shadow_translate(listing->check->shadow, run->gpa + run->size - 1, &last) ||
         last != run->hpa + run->size - 1) {

@@ -204,6 +204,7 @@ static void mark_dirty(void *context, vmxc_hpa_t hpa, uint64_t length)
     struct test_hal *const hal = context;
     const uint64_t offset = hpa - TEST_HAL_BASE;
 
+    hal->announced++;
     require(length > 0, "a store of nothing announced");
     require(offset + length <= hal->frame_count * VMXC_PAGE_SIZE, "store outside memory announced");
     require(hal->in_use[offset / VMXC_PAGE_SIZE], "store to a free frame announced");

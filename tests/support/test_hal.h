@@ -51,6 +51,7 @@ struct test_hal {
     uint64_t fail_at; /* the n-th allocation from now on fails; 0: none */
     enum test_hal_oddity oddity;
     uint64_t odd_frames_returned;
+    uint64_t announced;  /* calls of mark_dirty */
     uint64_t traced[16]; /* events by enum vmxc_trace_kind */
     struct vmxc_trace_event last_event;
     struct test_hal_entry log[TEST_HAL_LOG_SIZE]; /* the first entries since test_hal_clear_log */

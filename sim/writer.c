@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "internal/text.h"
+#include "internal/writer.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * A string that grows, and JSON written into one. Failures stick: nobody checks a single addition, the end
  * says whether all of them fitted into host memory.
  */
-#ifndef VMXSIM_INTERNAL_TEXT_H
-#define VMXSIM_INTERNAL_TEXT_H
+#ifndef VMXSIM_INTERNAL_WRITER_H
+#define VMXSIM_INTERNAL_WRITER_H
 
 #include "vmxcore/defs/types.h"
 

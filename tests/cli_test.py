@@ -1,0 +1,448 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command vmxsim: what it prints, to which stream, and its exit status.
+
+usage: cli_test.py COMMAND [--update]     (--update writes the golden texts instead of comparing)
+"""
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(TESTS, "golden")
+ICELAKE = "vectors/access-icelake.jsonl"
+TIGERLAKE = "vectors/access-tigerlake.jsonl"
+COMMAND = None
+UPDATE = False
+
+
+def run(*arguments, stdout=subprocess.PIPE, cwd=TESTS):
+    environment = dict(os.environ, LC_ALL="C")
+    return subprocess.run([COMMAND, *arguments], stdout=stdout, stderr=subprocess.PIPE, cwd=cwd,
+                          env=environment, timeout=120, check=False)
+
+
+def text(result):
+    return result.stdout.decode("utf-8")
+
+
+# name of the golden text, arguments, exit status
+GOLDEN_RUNS = [
+    ("cli-help", ["--help"], 0),
+    ("cli-replay-help", ["replay", "--help"], 0),
+    ("cli-walk-help", ["walk", "--help"], 0),
+    ("cli-decode-help", ["decode", "--help"], 0),
+    ("cli-profiles-help", ["profiles", "--help"], 0),
+    ("cli-replay", ["replay", ICELAKE, TIGERLAKE], 0),
+    ("cli-replay-json", ["replay", "--json", TIGERLAKE], 0),
+    ("cli-replay-kinds", ["replay", ICELAKE, "vectors/entry-skylake.jsonl"], 2),
+    ("cli-walk-complete", ["walk", "--vector", ICELAKE, "--case", "access-0001-complete"], 0),
+    ("cli-walk-violation", ["walk", "--vector", TIGERLAKE, "--case", "access-0001-violation"], 1),
+    ("cli-walk-misconfig", ["walk", "--vector", TIGERLAKE, "--case", "access-0003-misconfig"], 1),
+    ("cli-walk-exception",
+     ["walk", "--vector", ICELAKE, "--case", "access-0004-guest-exception", "--access", "1"], 1),
+    ("cli-walk-json",
+     ["walk", "--json", "--vector", TIGERLAKE, "--case", "access-0003-misconfig"], 1),
+    ("cli-decode-qualification", ["decode", "qualification", "0x18a"], 0),
+    ("cli-decode-qualification-table", ["decode", "qualification", "130"], 0),
+    ("cli-decode-qualification-all", ["decode", "qualification", "0xffffffffffffffff"], 1),
+    ("cli-decode-qualification-no-linear", ["decode", "qualification", "0x101"], 1),
+    ("cli-decode-eptp", ["decode", "eptp", "0x300005e"], 0),
+    ("cli-decode-eptp-bad", ["decode", "eptp", "--profile", "icelake", "0xfff0000003000fff"], 1),
+    ("cli-decode-eptp-json", ["decode", "eptp", "--json", "0x300001e"], 0),
+    ("cli-decode-pte", ["decode", "ept-entry", "0x8000000002002777"], 0),
+    ("cli-decode-pde", ["decode", "ept-entry", "--level", "2", "0x2001b7"], 0),
+    ("cli-decode-pde-bad",
+     ["decode", "ept-entry", "--level", "2", "--profile", "icelake", "0xff000000000010be"], 1),
+    ("cli-decode-table", ["decode", "ept-entry", "--level", "4", "0x2107"], 0),
+    ("cli-decode-table-bad", ["decode", "ept-entry", "--level", "4", "0x20fa"], 1),
+    ("cli-decode-not-present", ["decode", "ept-entry", "--level", "3", "0x8000000000002000"], 0),
+    ("cli-decode-page-fault", ["decode", "page-fault", "0x15"], 0),
+    ("cli-decode-page-fault-bad", ["decode", "page-fault", "0xffffffff"], 1),
+    ("cli-decode-exit-reason", ["decode", "exit-reason", "48"], 0),
+    ("cli-decode-exit-reason-entry", ["decode", "exit-reason", "0x80000021"], 0),
+    ("cli-decode-exit-reason-json", ["decode", "--json", "exit-reason", "0x80000021"], 0),
+    ("cli-decode-exit-reason-unused", ["decode", "exit-reason", "35"], 1),
+    ("cli-decode-error", ["decode", "error", "7"], 0),
+    ("cli-decode-error-unused", ["decode", "--json", "error", "4294967295"], 1),
+    ("cli-profiles", ["profiles"], 0),
+    ("cli-profiles-json", ["profiles", "--json"], 0),
+    ("cli-profiles-icelake", ["profiles", "icelake"], 0),
+]
+
+# arguments, a part of the complaint
+USAGE_ERRORS = [
+    ([], "no command"),
+    (["frobnicate"], "frobnicate"),
+    (["replay"], "no file"),
+    (["replay", "--frobnicate", ICELAKE], "--frobnicate"),
+    (["replay", "-x", ICELAKE], "-x"),
+    (["replay", "--json=1", ICELAKE], "--json=1"),
+    (["decode"], "needs what"),
+    (["decode", "eptp"], "needs what"),
+    (["decode", "eptp", "1", "2"], "needs what"),
+    (["decode", "cr3", "0x0"], "cr3"),
+    (["decode", "eptp", "0x"], "not a 64-bit number"),
+    (["decode", "eptp", ""], "not a 64-bit number"),
+    (["decode", "eptp", "12z"], "not a 64-bit number"),
+    (["decode", "eptp", "0x10000000000000000"], "not a 64-bit number"),
+    (["decode", "error", "0x100000000"], "maximum"),
+    (["decode", "ept-entry", "--level", "6", "0x0"], "maximum"),
+    (["decode", "ept-entry", "--level", "0", "0x0"], "levels are 1 to 5"),
+    (["decode", "ept-entry", "--level"], "needs an argument"),
+    (["decode", "eptp", "--level", "2", "0x0"], "--level"),
+    (["decode", "eptp", "--profile", "no-such-profile", "0x0"], "no-such-profile"),
+    (["decode", "ept-entry", "--profile", "no-such-profile", "0x0"], "no-such-profile"),
+    (["decode", "eptp", "-1"], "-1"),
+    (["profiles", "--frobnicate"], "--frobnicate"),
+    (["profiles", "a", "b"], "one profile"),
+    (["profiles", "no-such-profile"], "no-such-profile"),
+    (["profiles", "vectors"], "vectors"),
+    (["walk"], "--vector or --memory"),
+    (["walk", "stray"], "stray"),
+    (["walk", "--vector", ICELAKE], "--case"),
+    (["walk", "--vector", ICELAKE, "--case", "nobody"], "nobody"),
+    (["walk", "--vector", ICELAKE, "--case", "access-0001-complete", "--access", "9"], "access 9"),
+    (["walk", "--vector", ICELAKE, "--case", "access-0001-complete", "--access", "x"], "\"x\""),
+    (["walk", "--vector", "/nonexistent", "--case", "x"], "/nonexistent"),
+    (["walk", "--vector", "vectors/entry-skylake.jsonl", "--case", "entry-0001-intr-rsvd"],
+     "entry"),
+    (["walk", "--vector", ICELAKE, "--case", "x", "--memory", "y"], "either"),
+    (["walk", "--memory", "/nonexistent", "--gpa", "0", "--eptp", "0x1e"], "/nonexistent"),
+    (["walk", "--memory", "vectors", "--gpa", "0", "--eptp", "0x1e"], "regular file"),
+    (["walk", "--memory", "/dev/zero", "--gpa", "0", "--eptp", "0x1e"], "regular file"),
+    (["walk", "--memory", "/dev/null@0x1001", "--gpa", "0", "--eptp", "0x1e"], "4096"),
+    (["walk", "--memory", "x@0x10000000000000", "--gpa", "0", "--eptp", "0x1e"], "maximum"),
+    (["walk", "--memory", ICELAKE + "@0xffffffffff000", "--gpa", "0", "--eptp", "0x1e"],
+     "highest physical address"),
+    (["walk", "--memory", ICELAKE, "--memory", ICELAKE + "@0x1000", "--gpa", "0", "--eptp", "0x1e"],
+     "memory images"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0"], "--eptp"),
+    (["walk", "--memory", ICELAKE, "--eptp", "0x1e"], "--gpa or --linear"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0", "--linear", "0"], "--gpa or --linear"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0x10000000000000", "--eptp", "0x1e"], "maximum"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--size", "0"], "--size"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--size", "65"], "--size"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--access", "3"], "--access"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--access-type", "execute"], "execute"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--profile", "none"], "none"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--eptp", "0x0"], "page-walk length"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0", "--eptp", "0x101f"], "bits 2:0"),
+    (["walk", "--memory", ICELAKE, "--gpa", "0", "--eptp", "0x1026", "--profile", "icelake"],
+     "page-walk length"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr4", "0x8000020"], "CR4.LASS"),
+    (["walk", *["--memory", "x"] * 65, "--gpa", "0", "--eptp", "0x1e"], "more than 64"),
+]
+
+
+class Golden(unittest.TestCase):
+    def test_output_and_exit_status(self):
+        for name, arguments, status in GOLDEN_RUNS:
+            with self.subTest(name):
+                result = run(*arguments)
+                self.assertEqual(result.returncode, status, result.stderr)
+                self.assertEqual(result.stderr, b"")
+                self.compare(name, text(result))
+
+    def compare(self, name, got):
+        path = os.path.join(GOLDEN, name + ".txt")
+        if UPDATE:
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(got)
+        with open(path, encoding="utf-8") as stream:
+            self.assertMultiLineEqual(stream.read(), got)
+
+    def test_json_is_json(self):
+        for name, arguments, status in GOLDEN_RUNS:
+            if "--json" in arguments:
+                with self.subTest(name):
+                    json.loads(text(run(*arguments)))
+
+    def test_version(self):
+        result = run("--version")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(text(result), r"\Avmxsim \d+\.\d+\.\d+\n\Z")
+
+    def test_verbose_names_every_case(self):
+        result = run("replay", "-v", TIGERLAKE)
+        self.assertEqual(result.returncode, 0)
+        lines = [line for line in text(result).splitlines() if ": access-" in line]
+        self.assertEqual(len(lines), 150)
+        self.assertEqual(sum(": agrees" in line for line in lines), 121)
+
+
+class Complaints(unittest.TestCase):
+    def complains(self, result, part):
+        self.assertEqual(result.returncode, 2, result)
+        self.assertRegex(result.stderr.decode(), r"\Avmxsim: [^\n]+\n\Z")
+        self.assertIn(part, result.stderr.decode())
+
+    def test_wrong_usage_is_one_line_and_status_2(self):
+        for arguments, part in USAGE_ERRORS:
+            with self.subTest(arguments):
+                result = run(*arguments)
+                self.complains(result, part)
+                self.assertEqual(text(result), "")
+
+    def test_files_that_cannot_be_replayed(self):
+        with tempfile.TemporaryDirectory() as directory:
+            for name, content, part in [
+                    ("empty", b"", "empty"),
+                    ("zero", b"\0" * 100, "line 1"),
+                    ("text", b"hello\nworld\n", "line 1"),
+                    ("deep", b"[" * 100000, "line 1"),
+                    ("array", b"[]\n", "object"),
+                    ("object", b"{}\n", "format"),
+                    ("latin1", b"{\"format\": \"\xe9\"}\n", "0xe9")]:
+                path = os.path.join(directory, name)
+                with open(path, "wb") as stream:
+                    stream.write(content)
+                with self.subTest(name):
+                    self.complains(run("replay", path), part)
+            self.complains(run("replay", os.path.join(directory, "none")), "No such file")
+            self.complains(run("replay", directory), "directory")
+
+    def test_a_bad_file_does_not_hide_a_good_one(self):
+        result = run("replay", "/nonexistent", TIGERLAKE)
+        self.complains(result, "/nonexistent")
+        self.assertIn(TIGERLAKE + ": access: 121 of 150 cases agree", text(result))
+        result = run("replay", "--json", "/nonexistent", TIGERLAKE)
+        self.complains(result, "/nonexistent")
+        document = json.loads(text(result))
+        self.assertIn("/nonexistent", document["files"][0]["error"])
+        self.assertEqual(document["total"]["access"]["agree"], 121)
+
+    def test_output_that_is_lost_is_an_error(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        for arguments in (["--help"], ["replay", TIGERLAKE], ["decode", "eptp", "0x1e"],
+                          ["profiles", "--json", "icelake"]):
+            with self.subTest(arguments), open("/dev/full", "wb") as full:
+                self.complains(run(*arguments, stdout=full), "standard output")
+
+    def test_deviations_that_cannot_be_read_are_an_error(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "vectors.jsonl")
+            with open(os.path.join(TESTS, TIGERLAKE), "rb") as original, open(path, "wb") as copy:
+                copy.write(original.read())
+            self.complains(run("replay", path), "deviations.json beside the file has no entry")
+            os.mkdir(os.path.join(directory, "deviations.json"))
+            self.complains(run("replay", path), "deviations.json: Is a directory")
+
+    def test_ram_that_no_host_has_is_an_error(self):
+        with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:
+            header = json.loads(stream.readline())
+        header["ram"] = [["0x0", "0x10000000000000"]]
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "vectors.jsonl")
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(json.dumps(header))
+            self.complains(run("replay", path), "vectors.jsonl:1: ram: ")
+
+    def test_a_name_that_is_no_utf8_does_not_break_json(self):
+        result = run("replay", "--json", b"/nonexistent/\xff\xe9")
+        self.assertEqual(result.returncode, 2)
+        self.assertEqual(json.loads(text(result))["files"][0]["file"], "/nonexistent/??")
+
+    def test_names_from_files_cannot_control_the_terminal(self):
+        result = run("replay", "/nonexistent\x1b[2J\n/x")
+        self.complains(result, "/nonexistent?[2J?/x")
+
+
+class Differences(unittest.TestCase):
+    """A doctored case is found, shown and changes the exit status."""
+
+    def doctor(self, directory, change):
+        with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:
+            lines = stream.read().splitlines()
+        for i, line in enumerate(lines[1:], 1):
+            case = json.loads(line)
+            if case["id"] == "access-0003-misconfig":
+                change(case)
+                lines[i] = json.dumps(case)
+        path = os.path.join(directory, "doctored.jsonl")
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
+        with open(os.path.join(directory, "deviations.json"), "wb") as stream:
+            with open(os.path.join(TESTS, "vectors/deviations.json"), "rb") as original:
+                stream.write(original.read())
+        return path
+
+    def test_a_difference_is_status_1_and_decoded(self):
+        def change(case):
+            case["expect"]["exit_reason"] = 48
+            case["note"] = "bell\a and newline\n"
+        with tempfile.TemporaryDirectory() as directory:
+            path = self.doctor(directory, change)
+            result = run("replay", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(result.stderr, b"")
+            self.assertIn("access-0003-misconfig: differs; note: bell? and newline?\n", text(result))
+            self.assertIn("    exit_reason: expected 48 (EPT violation), observed 49 "
+                          "(EPT misconfiguration)\n", text(result))
+            self.assertIn("120 of 150 cases agree, 1 differ, 29 not supported yet", text(result))
+            document = json.loads(text(run("replay", "--json", path)))
+            case, = document["files"][0]["cases"]
+            self.assertEqual(case["verdict"], "differs")
+            self.assertEqual(len(case["reason"]), 1)
+
+    def test_a_typing_error_is_status_2(self):
+        def change(case):
+            case["expect"]["exit_raison"] = 49
+        with tempfile.TemporaryDirectory() as directory:
+            result = run("replay", self.doctor(directory, change))
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(b"doctored.jsonl:", result.stderr)
+            self.assertIn(b"expect.exit_raison", result.stderr)
+
+
+class Progress(unittest.TestCase):
+    def test_a_terminal_sees_progress_on_large_files_and_none_is_left(self):
+        with open(os.path.join(TESTS, ICELAKE), encoding="utf-8") as stream:
+            lines = stream.read().splitlines()
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "large.jsonl")
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(lines[0] + "\n")
+                for i in range(1001):
+                    case = dict(json.loads(lines[1]), id=str(i))
+                    stream.write(json.dumps(case) + "\n")
+            ours, theirs = pty.openpty()
+            try:
+                result = subprocess.run([COMMAND, "replay", path], stdout=subprocess.PIPE,
+                                        stderr=theirs, timeout=120, check=False)
+                shown = os.read(ours, 4096).decode()
+            finally:
+                os.close(ours)
+                os.close(theirs)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("1001 of 1001 cases agree", text(result))
+        self.assertEqual(shown, "\rvmxsim: %s: 1000 cases\r\033[K" % path)
+
+
+def image(words, size=0x6000):
+    data = bytearray(size)
+    for address, value in words.items():
+        struct.pack_into("<Q", data, address, value)
+    return bytes(data)
+
+
+class MemoryImages(unittest.TestCase):
+    """EPT: PML4 at 1000H, PDPT at 2000H, one GByte. Guest tables at 3000H: PML4, PDPT at 4000H."""
+
+    WORDS = {0x1000: 0x2007, 0x2000: 0xb7, 0x3000: 0x4027, 0x4000: 0xe7, 0x5000: 0x1122334455667788}
+
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.directory.name, "image")
+        self.write(self.WORDS)
+
+    def tearDown(self):
+        self.directory.cleanup()
+
+    def write(self, words):
+        with open(self.path, "wb") as stream:
+            stream.write(image(words))
+
+    def walk(self, *arguments):
+        result = run("walk", "--memory", self.path, "--json", *arguments)
+        self.assertIn(result.returncode, (0, 1), result.stderr)
+        document = json.loads(text(result))
+        self.assertEqual(len(document), 1)
+        complete = document[0]["outcome"]["result"] == "complete"
+        self.assertEqual(result.returncode, 0 if complete else 1)
+        return document[0]
+
+    def test_ept_alone(self):
+        walked = self.walk("--eptp", "0x101e", "--gpa", "0x5008")
+        self.assertEqual(walked["outcome"]["pages"][0]["hpa"], "0x5008")
+        self.assertEqual([step["entry"] for step in walked["trail"]], ["EPT PML4E", "EPT PDPTE"])
+        self.assertNotIn("access", walked)
+
+    def test_ept_denies_what_the_entries_deny(self):
+        self.write({**self.WORDS, 0x2000: 0xb5})
+        for kind, qualification in (("write", "0x2a"), ("rmw", "0x2b")):
+            walked = self.walk("--eptp", "0x101e", "--gpa", "0x5008", "--access", kind)
+            self.assertEqual(walked["outcome"]["exit_reason"], 48)
+            self.assertEqual(walked["outcome"]["qualification"], qualification)
+        for kind in ("read", "fetch"):
+            walked = self.walk("--eptp", "0x101e", "--gpa", "0x5008", "--access-type", kind)
+            self.assertEqual(walked["outcome"]["result"], "complete")
+
+    def test_guest_paging_without_ept(self):
+        walked = self.walk("--linear", "0x5000", "--cr3", "0x3000", "--size", "8")
+        self.assertEqual(walked["outcome"]["value"], "0x1122334455667788")
+        self.assertEqual([step["entry"] for step in walked["trail"]], ["PML4E", "PDPTE"])
+
+    def test_guest_paging_on_ept(self):
+        walked = self.walk("--linear", "0x5000", "--cr3", "0x3000", "--eptp", "0x101e", "--user",
+                           "--access", "write", "--size", "2", "--value", "0xbeef")
+        self.assertEqual(walked["outcome"]["result"], "complete")
+        self.assertEqual(len(walked["trail"]), 2 + 3 * 2)
+
+    def test_a_user_access_to_a_supervisor_page_faults(self):
+        self.write({**self.WORDS, 0x4000: 0xe3})
+        walked = self.walk("--linear", "0x5000", "--cr3", "0x3000", "--user")
+        self.assertEqual(walked["outcome"]["result"], "guest_exception")
+        self.assertEqual(walked["outcome"]["error_code"], "0x5")
+        self.assertEqual(walked["outcome"]["rule"]["id"], "PG.USER")
+
+    def test_no_paging_at_all(self):
+        walked = self.walk("--linear", "0x5001", "--cr0", "0x31", "--efer", "0", "--cr4", "0")
+        self.assertEqual(walked["outcome"]["value"], "0x77")
+        self.assertEqual(walked["trail"], [])
+
+    def test_pae_reads_its_pdptes_through_ept(self):
+        # PDPTEs at 3000H, page directory at 4000H that maps 2 MBytes
+        self.write({**self.WORDS, 0x3000: 0x4001, 0x4000: 0xe7})
+        walked = self.walk("--linear", "0x5000", "--cr3", "0x3000", "--efer", "0", "--eptp", "0x101e")
+        self.assertEqual(walked["outcome"]["value"], "0x88")
+        self.assertTrue(walked["trail"][0]["register"])
+        self.write({**self.WORDS, 0x2000: 0})
+        walked = self.walk("--linear", "0x5000", "--cr3", "0x3000", "--efer", "0", "--eptp", "0x101e")
+        self.assertEqual(walked["outcome"]["exit_reason"], 48)
+        self.assertNotIn("guest_linear", walked["outcome"])
+
+    def test_32_bit_paging(self):
+        self.write({0x3000: 0x40e7, 0x5000: 0x99})
+        # bit 7 with CR4.PSE: 4 MBytes; bits 20:13 would be the address above 4 GBytes
+        self.write({0x3000: 0xe7, 0x5000: 0x99})
+        walked = self.walk("--linear", "0x5000", "--cr3", "0x3000", "--efer", "0", "--cr4", "0x10")
+        self.assertEqual(walked["outcome"]["value"], "0x99")
+        self.assertEqual(walked["outcome"]["pages"][0]["guest_page_size"], "0x400000")
+
+    def test_images_lie_where_they_are_put(self):
+        other = os.path.join(self.directory.name, "a@b")
+        with open(other, "wb") as stream:
+            stream.write(b"\x42" * 10)
+        walked = self.walk("--memory", other + "@0x100000", "--linear", "0x100009", "--cr0", "0x31",
+                           "--efer", "0", "--cr4", "0")
+        self.assertEqual(walked["outcome"]["value"], "0x42")
+        result = run("walk", "--memory", other, "--linear", "0", "--cr0", "0x31", "--efer", "0")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_protection_keys(self):
+        self.write({**self.WORDS, 0x4000: 0xe7 | 3 << 59})
+        arguments = ["--linear", "0x5000", "--cr3", "0x3000", "--cr4", "0x400020", "--user"]
+        self.assertEqual(self.walk(*arguments)["outcome"]["result"], "complete")
+        walked = self.walk(*arguments, "--pkru", "0x40")
+        self.assertEqual(walked["outcome"]["rule"]["id"], "PG.PK")
+
+
+class Profiles(unittest.TestCase):
+    def test_a_vector_file_is_a_profile(self):
+        named = json.loads(text(run("profiles", "--json", "tigerlake")))
+        loaded = json.loads(text(run("profiles", "--json", TIGERLAKE)))
+        self.assertEqual(named, loaded)
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    UPDATE = "--update" in arguments
+    COMMAND = os.path.abspath(arguments[0])
+    unittest.main(argv=sys.argv[:1], verbosity=1)
