@@ -4,9 +4,11 @@
  * Source: Intel SDM volume 3, "Loading Guest State", "Paging" (reserved bits), "EPT Paging Structures".
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal/cpu.h"
 #include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
 
 /* CR0 bits that a VM entry never changes. Source: SDM, "Loading Guest Control Registers, Debug Registers, and MSRs". */
@@ -28,11 +30,11 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
         return VMXC_NO_MEMORY;
     created->memory = memory;
     created->profile = profile;
-    created->root = (struct vmxsim_root_state){
-        .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
-        .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
-        .efer = VMXC_EFER_LME | VMXC_EFER_LMA,
-    };
+    vmxsim_cpu_reset(created, &(struct vmxsim_root_state){
+                                  .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
+                                  .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
+                                  .efer = VMXC_EFER_LME | VMXC_EFER_LMA,
+                              });
     *cpu = created;
     return VMXC_OK;
 }
@@ -45,6 +47,18 @@ void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu)
 void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)
 {
     cpu->root = *root;
+    cpu->execution.code_64bit = root->efer & VMXC_EFER_LMA;
+}
+
+void vmxsim_cpu_reset(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)
+{
+    *cpu = (struct vmxsim_cpu){
+        .memory = cpu->memory,
+        .profile = cpu->profile,
+        .execution.rflags = VMXC_RFLAGS_1,
+        .vmx = {.vmxon_pointer = VMXC_VMCS_POINTER_NONE, .current = VMXC_VMCS_POINTER_NONE},
+    };
+    vmxsim_cpu_set_root_state(cpu, root);
 }
 
 void vmxsim_cpu_set_pkru(struct vmxsim_cpu *cpu, uint32_t pkru)
@@ -113,13 +127,12 @@ static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
 
 /* ---- Guest registers ---- */
 
-static uint64_t profile_msr(const struct vmxsim_cpu *cpu, uint32_t index)
+/* 0: the processor does not have the MSR. */
+static uint64_t msr_or_zero(const struct vmxsim_cpu *cpu, uint32_t msr)
 {
     uint64_t value = 0;
 
-    if (vmxsim_profile_msr(cpu->profile, index, &value) != VMXC_OK)
-        return 0;
-    return value;
+    return cpu_read_msr(cpu, msr, &value) ? value : 0;
 }
 
 /* Without "load IA32_EFER" a VM entry changes LMA, and LME if paging is on; the rest is the host's. */
@@ -158,9 +171,9 @@ static void load_registers(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmc
         .efer = guest_efer(cpu, vmcs),
         .rflags = VMXSIM_VMCS(vmcs, GUEST_RFLAGS),
         .pat = (entry & VMXC_ENTRY_LOAD_PAT) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PAT)
-                                             : profile_msr(cpu, VMXC_MSR_PAT),
+                                             : msr_or_zero(cpu, VMXC_MSR_PAT),
         .pkrs = (uint32_t)((entry & VMXC_ENTRY_LOAD_PKRS) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS)
-                                                          : profile_msr(cpu, VMXC_MSR_PKRS)),
+                                                          : msr_or_zero(cpu, VMXC_MSR_PKRS)),
         .tr_base = VMXSIM_VMCS(vmcs, GUEST_TR_BASE),
         .tr_limit = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_LIMIT),
         .tr_access_rights = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_ACCESS_RIGHTS),
@@ -252,10 +265,11 @@ static void set_long_format(struct guest_state *guest, const struct vmxsim_featu
     guest->reserved.leaf[2] |= VMXC_BITS(20, 13);
 }
 
-static void set_paging_format(struct vmxsim_cpu *cpu)
+void cpu_update_guest_paging(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_features *features = vmxsim_profile_features(cpu->profile);
 
+    memset(&cpu->guest.reserved, 0, sizeof(cpu->guest.reserved));
     switch (cpu->guest.mode) {
     case PAGING_NONE:
         break;
@@ -326,6 +340,25 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
     };
 }
 
+void cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    load_ept(cpu, vmcs);
+    cpu->exits.pml =
+        (secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_PML) && cpu->ept.accessed_dirty;
+    cpu->exits.eptp_index = (uint16_t)VMXSIM_VMCS(vmcs, EPTP_INDEX);
+}
+
+void cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    load_ept(cpu, vmcs);
+    load_registers(cpu, vmcs);
+    load_pdptes(cpu, vmcs);
+    cpu_update_guest_paging(cpu);
+    load_exit_controls(cpu, vmcs);
+    cpu->unsupported = find_unsupported(vmcs);
+    cpu->in_guest = true;
+}
+
 enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs,
                                        struct vmxsim_error *error)
 {
@@ -338,11 +371,6 @@ enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxs
     if ((secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_EPT) && levels != 4 && levels != 5)
         return vmxsim_error_set(error, VMXC_INVALID_INPUT, "EPTP: page-walk length %u",
                                 (unsigned)levels);
-    load_ept(cpu, vmcs);
-    load_registers(cpu, vmcs);
-    load_pdptes(cpu, vmcs);
-    set_paging_format(cpu);
-    load_exit_controls(cpu, vmcs);
-    cpu->in_guest = true;
+    cpu_load_guest_state(cpu, vmcs);
     return VMXC_OK;
 }

@@ -168,7 +168,8 @@ uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu);
 
 /*
  * The guest accesses memory through guest paging and EPT. `trail` may be NULL.
- * Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type).
+ * Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type), VMXC_UNSUPPORTED (a VM entry has
+ * turned on a control that accesses do not implement).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
                                                      const struct vmxsim_access *access,

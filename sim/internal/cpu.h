@@ -6,8 +6,10 @@
 #ifndef VMXSIM_INTERNAL_CPU_H
 #define VMXSIM_INTERNAL_CPU_H
 
+#include "internal/vmcs_region.h"
 #include "vmxcore/defs/paging.h"
 #include "vmxsim/cpu.h"
+#include "vmxsim/insn.h"
 
 enum paging_mode {
     PAGING_NONE,
@@ -65,14 +67,61 @@ struct exit_controls {
     uint16_t eptp_index;
 };
 
+/* VMX operation. While a VMCS is current, its fields are here and the region in memory is stale. */
+struct vmx_state {
+    enum vmxsim_vmx_mode mode;
+    uint64_t vmxon_pointer;
+    uint64_t current; /* VMXC_VMCS_POINTER_NONE: no VMCS is current */
+    bool current_is_shadow;
+    bool aborted; /* a VMX abort has shut the processor down */
+    struct vmcs_data vmcs;
+};
+
+/* MSRs that were written, on top of the profile's values. EFER is not among them. */
+#define MSR_OVERLAY_CAPACITY 512u
+
+struct msr_overlay {
+    uint32_t count;
+    struct {
+        uint32_t index;
+        uint64_t value;
+    } written[MSR_OVERLAY_CAPACITY];
+};
+
 struct vmxsim_cpu {
     struct vmxsim_memory *memory;
     const struct vmxsim_profile *profile;
     struct vmxsim_root_state root;
+    uint64_t root_cr3;
+    struct vmxsim_execution_state execution;
+    struct vmx_state vmx;
     bool in_guest;
+    const char *unsupported; /* what guest accesses lack to run this guest; NULL: nothing */
     struct guest_state guest;
     struct ept_state ept;
     struct exit_controls exits;
+    struct msr_overlay msrs;
 };
+
+/* ---- cpu.c ---- */
+
+/* Guest state, EPT and controls as vmxsim_cpu_load_guest loads them; what accesses do not model is noted. */
+void cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs);
+/* Works out again what follows from CR0, CR4 and EFER of the guest. */
+void cpu_update_guest_paging(struct vmxsim_cpu *cpu);
+/* Works out again what follows from the EPT pointer. */
+void cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs);
+
+/* ---- cpu_msr.c: the MSRs of whatever is executing ---- */
+
+/* A capability MSR of the profile; 0 if the profile does not have it. */
+uint64_t cpu_capability(const struct vmxsim_cpu *cpu, uint32_t msr);
+/* False: the processor does not have the MSR. */
+bool cpu_read_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t *value);
+/* Would WRMSR at CPL 0 succeed? */
+bool cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value);
+/* Writes without asking. Errors: VMXC_NO_SPACE. */
+VMXC_MUST_CHECK enum vmxc_status cpu_write_msr(struct vmxsim_cpu *cpu, uint32_t msr,
+                                               uint64_t value);
 
 #endif
