@@ -170,7 +170,7 @@ static bool accepts(struct entry_check *check, const struct writable *row, uint3
     case CET:
         return accepts_cet(check, value);
     case XSS:
-        return fits(value, reserved_in_xss(check));
+        return !(value & reserved_in_xss(check)); /* the MSR exists even if no bit of it does */
     case LBR_CTL:
         return fits(value, reserved_in_lbr_ctl(check));
     case EFER:
