@@ -132,7 +132,7 @@ static uint64_t msr_or_zero(const struct vmxsim_cpu *cpu, uint32_t msr)
 {
     uint64_t value = 0;
 
-    return cpu_read_msr(cpu, msr, &value) ? value : 0;
+    return vmxsim_cpu_read_msr(cpu, msr, &value) ? value : 0;
 }
 
 /* Without "load IA32_EFER" a VM entry changes LMA, and LME if paging is on; the rest is the host's. */
@@ -265,7 +265,7 @@ static void set_long_format(struct guest_state *guest, const struct vmxsim_featu
     guest->reserved.leaf[2] |= VMXC_BITS(20, 13);
 }
 
-void cpu_update_guest_paging(struct vmxsim_cpu *cpu)
+void vmxsim_cpu_update_guest_paging(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_features *features = vmxsim_profile_features(cpu->profile);
 
@@ -340,7 +340,7 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
     };
 }
 
-void cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+void vmxsim_cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
 {
     load_ept(cpu, vmcs);
     cpu->exits.pml =
@@ -348,12 +348,12 @@ void cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
     cpu->exits.eptp_index = (uint16_t)VMXSIM_VMCS(vmcs, EPTP_INDEX);
 }
 
-void cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
 {
     load_ept(cpu, vmcs);
     load_registers(cpu, vmcs);
     load_pdptes(cpu, vmcs);
-    cpu_update_guest_paging(cpu);
+    vmxsim_cpu_update_guest_paging(cpu);
     load_exit_controls(cpu, vmcs);
     cpu->unsupported = find_unsupported(vmcs);
     cpu->in_guest = true;
@@ -371,6 +371,6 @@ enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxs
     if ((secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_EPT) && levels != 4 && levels != 5)
         return vmxsim_error_set(error, VMXC_INVALID_INPUT, "EPTP: page-walk length %u",
                                 (unsigned)levels);
-    cpu_load_guest_state(cpu, vmcs);
+    vmxsim_cpu_load_guest_state(cpu, vmcs);
     return VMXC_OK;
 }

@@ -24,7 +24,7 @@ static uint32_t find_written(const struct msr_overlay *msrs, uint32_t msr)
     return place;
 }
 
-uint64_t cpu_capability(const struct vmxsim_cpu *cpu, uint32_t msr)
+uint64_t vmxsim_cpu_capability(const struct vmxsim_cpu *cpu, uint32_t msr)
 {
     uint64_t value = 0;
 
@@ -35,10 +35,10 @@ uint64_t cpu_capability(const struct vmxsim_cpu *cpu, uint32_t msr)
 static bool read_unlisted(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t *value)
 {
     *value = 0;
-    return msr != MSR_PRED_CMD && msr != MSR_FLUSH_CMD && cpu_accepts_msr(cpu, msr, 0);
+    return msr != MSR_PRED_CMD && msr != MSR_FLUSH_CMD && vmxsim_cpu_accepts_msr(cpu, msr, 0);
 }
 
-bool cpu_read_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t *value)
+bool vmxsim_cpu_read_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t *value)
 {
     const uint32_t place = find_written(&cpu->msrs, msr);
 
@@ -55,12 +55,12 @@ static bool feature_control_is_locked(const struct vmxsim_cpu *cpu)
 {
     uint64_t value;
 
-    return cpu_read_msr(cpu, VMXC_MSR_FEATURE_CONTROL, &value) &&
+    return vmxsim_cpu_read_msr(cpu, VMXC_MSR_FEATURE_CONTROL, &value) &&
            (value & VMXC_FEATURE_CONTROL_LOCK);
 }
 
 /* The rules on the VM-entry MSR-load list say what WRMSR accepts, given the guest state of a VMCS. */
-bool cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value)
+bool vmxsim_cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value)
 {
     const uint64_t cr0 = in_guest(cpu) ? cpu->guest.cr0 : cpu->root.cr0;
     const uint64_t efer = in_guest(cpu) ? cpu->guest.efer : cpu->root.efer;
@@ -87,14 +87,14 @@ static void write_efer(struct vmxsim_cpu *cpu, uint64_t value)
 static void update_guest(struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value)
 {
     if (msr == VMXC_MSR_EFER)
-        cpu_update_guest_paging(cpu);
+        vmxsim_cpu_update_guest_paging(cpu);
     else if (msr == VMXC_MSR_PAT)
         cpu->guest.pat = value;
     else if (msr == VMXC_MSR_PKRS)
         cpu->guest.pkrs = (uint32_t)value;
 }
 
-enum vmxc_status cpu_write_msr(struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value)
+enum vmxc_status vmxsim_cpu_write_msr(struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value)
 {
     const uint32_t place = find_written(&cpu->msrs, msr);
 

@@ -17,7 +17,7 @@ enum { ABORT_SAVING_MSRS = 1, ABORT_LOADING_MSRS = 4 };
 
 static enum vmxc_status abort_with(struct vmxsim_cpu *cpu, uint32_t indicator)
 {
-    vmcs_region_set_abort(cpu->memory, cpu->vmx.current, indicator);
+    vmxsim_vmcs_region_set_abort(cpu->memory, cpu->vmx.current, indicator);
     cpu->vmx.aborted = true;
     return VMXC_OK;
 }
@@ -63,7 +63,7 @@ static void take_over_guest_registers(struct vmxsim_cpu *cpu)
     cpu->root.efer = cpu->guest.efer;
 }
 
-enum vmxc_status load_host_state(struct vmxsim_cpu *cpu)
+enum vmxc_status vmxsim_load_host_state(struct vmxsim_cpu *cpu)
 {
     bool loaded;
 
@@ -72,8 +72,8 @@ enum vmxc_status load_host_state(struct vmxsim_cpu *cpu)
     cpu->vmx.mode = VMXSIM_VMX_ROOT;
     cpu->in_guest = false;
     load_host_registers(cpu);
-    VMXC_TRY(msr_switch_load_host(cpu));
-    VMXC_TRY(msr_switch_load_exit_area(cpu, &loaded));
+    VMXC_TRY(vmxsim_msr_switch_load_host(cpu));
+    VMXC_TRY(vmxsim_msr_switch_load_exit_area(cpu, &loaded));
     return loaded ? VMXC_OK : abort_with(cpu, ABORT_LOADING_MSRS);
 }
 
@@ -103,13 +103,13 @@ static void record_exit(struct vmxsim_vmcs *vmcs, uint16_t reason, uint64_t qual
     VMXSIM_VMCS(vmcs, VM_ENTRY_INTERRUPTION_INFO) &= ~VMXC_INTERRUPTION_VALID;
 }
 
-enum vmxc_status minimal_vm_exit(struct vmxsim_cpu *cpu, uint16_t reason, uint64_t qualification,
-                                 uint32_t instruction_length)
+enum vmxc_status vmxsim_minimal_vm_exit(struct vmxsim_cpu *cpu, uint16_t reason,
+                                        uint64_t qualification, uint32_t instruction_length)
 {
     record_exit(&cpu->vmx.vmcs.fields, reason, qualification, instruction_length);
     save_guest_registers(cpu);
-    msr_switch_save_guest(cpu);
-    if (!msr_switch_store_exit_area(cpu))
+    vmxsim_msr_switch_save_guest(cpu);
+    if (!vmxsim_msr_switch_store_exit_area(cpu))
         return abort_with(cpu, ABORT_SAVING_MSRS);
-    return load_host_state(cpu);
+    return vmxsim_load_host_state(cpu);
 }

@@ -70,7 +70,7 @@ uint64_t vmxsim_cpu_rflags(const struct vmxsim_cpu *cpu)
     return in_guest(cpu) ? cpu->guest.rflags : cpu->execution.rflags;
 }
 
-struct insn_mode insn_mode(const struct vmxsim_cpu *cpu)
+struct insn_mode vmxsim_insn_mode(const struct vmxsim_cpu *cpu)
 {
     if (in_guest(cpu)) {
         return (struct insn_mode){
@@ -92,9 +92,9 @@ struct insn_mode insn_mode(const struct vmxsim_cpu *cpu)
     };
 }
 
-bool insn_mode_has_vmx(const struct vmxsim_cpu *cpu)
+bool vmxsim_insn_mode_has_vmx(const struct vmxsim_cpu *cpu)
 {
-    const struct insn_mode mode = insn_mode(cpu);
+    const struct insn_mode mode = vmxsim_insn_mode(cpu);
     const bool compatibility = (mode.efer & VMXC_EFER_LMA) && !mode.code_64bit;
 
     return (mode.cr0 & VMXC_CR0_PE) && !(mode.rflags & VMXC_RFLAGS_VM) && !compatibility;
@@ -109,25 +109,25 @@ static void set_flags(struct vmxsim_cpu *cpu, uint64_t flags)
     *current = (*current & ~STATUS_FLAGS) | flags;
 }
 
-bool insn_is_decided(const struct vmxsim_insn_result *result)
+bool vmxsim_insn_is_decided(const struct vmxsim_insn_result *result)
 {
     return result->kind != VMXSIM_INSN_UNDECIDED;
 }
 
-enum vmxc_status insn_complete(struct vmxsim_insn_result *result)
+enum vmxc_status vmxsim_insn_complete(struct vmxsim_insn_result *result)
 {
     result->kind = VMXSIM_INSN_SUCCEEDED;
     return VMXC_OK;
 }
 
-enum vmxc_status insn_succeed(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
+enum vmxc_status vmxsim_insn_succeed(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
     set_flags(cpu, 0);
-    return insn_complete(result);
+    return vmxsim_insn_complete(result);
 }
 
-enum vmxc_status insn_fail_invalid(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result,
-                                   enum vmxsim_insn_rule rule)
+enum vmxc_status vmxsim_insn_fail_invalid(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result,
+                                          enum vmxsim_insn_rule rule)
 {
     set_flags(cpu, VMXC_RFLAGS_CF);
     result->kind = VMXSIM_INSN_FAIL_INVALID;
@@ -135,11 +135,11 @@ enum vmxc_status insn_fail_invalid(struct vmxsim_cpu *cpu, struct vmxsim_insn_re
     return VMXC_OK;
 }
 
-enum vmxc_status insn_fail(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result,
-                           enum vmxc_vm_error error, enum vmxsim_insn_rule rule)
+enum vmxc_status vmxsim_insn_fail(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result,
+                                  enum vmxc_vm_error error, enum vmxsim_insn_rule rule)
 {
     if (cpu->vmx.current == VMXC_VMCS_POINTER_NONE)
-        return insn_fail_invalid(cpu, result, rule);
+        return vmxsim_insn_fail_invalid(cpu, result, rule);
     set_flags(cpu, VMXC_RFLAGS_ZF);
     VMXSIM_VMCS(&cpu->vmx.vmcs.fields, VM_INSTRUCTION_ERROR) = error;
     result->kind = VMXSIM_INSN_FAIL_VALID;
@@ -148,7 +148,8 @@ enum vmxc_status insn_fail(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *re
     return VMXC_OK;
 }
 
-enum vmxc_status insn_undefined(struct vmxsim_insn_result *result, enum vmxsim_insn_rule rule)
+enum vmxc_status vmxsim_insn_undefined(struct vmxsim_insn_result *result,
+                                       enum vmxsim_insn_rule rule)
 {
     result->kind = VMXSIM_INSN_EXCEPTION;
     result->vector = VMXC_VECTOR_UD;
@@ -156,7 +157,8 @@ enum vmxc_status insn_undefined(struct vmxsim_insn_result *result, enum vmxsim_i
     return VMXC_OK;
 }
 
-enum vmxc_status insn_protection(struct vmxsim_insn_result *result, enum vmxsim_insn_rule rule)
+enum vmxc_status vmxsim_insn_protection(struct vmxsim_insn_result *result,
+                                        enum vmxsim_insn_rule rule)
 {
     result->kind = VMXSIM_INSN_EXCEPTION;
     result->vector = VMXC_VECTOR_GP;
@@ -179,10 +181,10 @@ static uint32_t instruction_length(uint16_t exit_reason)
     }
 }
 
-enum vmxc_status insn_exit(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result,
-                           uint16_t exit_reason, enum vmxsim_insn_rule rule)
+enum vmxc_status vmxsim_insn_exit(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result,
+                                  uint16_t exit_reason, enum vmxsim_insn_rule rule)
 {
-    VMXC_TRY(minimal_vm_exit(cpu, exit_reason, 0, instruction_length(exit_reason)));
+    VMXC_TRY(vmxsim_minimal_vm_exit(cpu, exit_reason, 0, instruction_length(exit_reason)));
     result->kind = VMXSIM_INSN_VM_EXIT;
     result->exit_reason = exit_reason;
     result->rule = rule;
@@ -191,59 +193,59 @@ enum vmxc_status insn_exit(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *re
 
 /* ---- Beginnings ---- */
 
-enum vmxc_status insn_start(const struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
+enum vmxc_status vmxsim_insn_start(const struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
     *result = (struct vmxsim_insn_result){.entry_rule = VMXSIM_ENTRY_RULE_COUNT};
     return cpu->vmx.aborted ? VMXC_BAD_STATE : VMXC_OK;
 }
 
-void insn_require_vmx(const struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
+void vmxsim_insn_require_vmx(const struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
     if (cpu->vmx.mode == VMXSIM_VMX_OFF)
-        (void)insn_undefined(result, VMXSIM_INSN_UD_OUTSIDE_VMX);
-    else if (!insn_mode_has_vmx(cpu))
-        (void)insn_undefined(result, VMXSIM_INSN_UD_MODE);
+        (void)vmxsim_insn_undefined(result, VMXSIM_INSN_UD_OUTSIDE_VMX);
+    else if (!vmxsim_insn_mode_has_vmx(cpu))
+        (void)vmxsim_insn_undefined(result, VMXSIM_INSN_UD_MODE);
 }
 
-void insn_require_cpl0(const struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
+void vmxsim_insn_require_cpl0(const struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
-    if (insn_mode(cpu).cpl > 0)
-        (void)insn_protection(result, VMXSIM_INSN_CPL);
+    if (vmxsim_insn_mode(cpu).cpl > 0)
+        (void)vmxsim_insn_protection(result, VMXSIM_INSN_CPL);
 }
 
-enum vmxc_status insn_begin(struct vmxsim_cpu *cpu, uint16_t exit_reason,
-                            struct vmxsim_insn_result *result)
+enum vmxc_status vmxsim_insn_begin(struct vmxsim_cpu *cpu, uint16_t exit_reason,
+                                   struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_start(cpu, result));
-    insn_require_vmx(cpu, result);
-    if (insn_is_decided(result))
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
+    vmxsim_insn_require_vmx(cpu, result);
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (in_guest(cpu))
-        return insn_exit(cpu, result, exit_reason, VMXSIM_INSN_NON_ROOT);
-    insn_require_cpl0(cpu, result);
+        return vmxsim_insn_exit(cpu, result, exit_reason, VMXSIM_INSN_NON_ROOT);
+    vmxsim_insn_require_cpl0(cpu, result);
     return VMXC_OK;
 }
 
 /* ---- What several instructions ask ---- */
 
-bool insn_is_region_address(const struct vmxsim_cpu *cpu, uint64_t address)
+bool vmxsim_insn_is_region_address(const struct vmxsim_cpu *cpu, uint64_t address)
 {
-    const bool narrow = cpu_capability(cpu, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_ADDRESS_32;
+    const bool narrow = vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_ADDRESS_32;
     const unsigned width = narrow ? 32 : vmxsim_profile_features(cpu->profile)->maxphyaddr;
 
     return (address & VMXC_PAGE_MASK) == 0 && address >> width == 0;
 }
 
-bool insn_is_fixed(const struct vmxsim_cpu *cpu, uint64_t value, uint32_t fixed0_msr)
+bool vmxsim_insn_is_fixed(const struct vmxsim_cpu *cpu, uint64_t value, uint32_t fixed0_msr)
 {
-    const uint64_t must_be_1 = cpu_capability(cpu, fixed0_msr);
-    const uint64_t may_be_1 = cpu_capability(cpu, fixed0_msr + 1);
+    const uint64_t must_be_1 = vmxsim_cpu_capability(cpu, fixed0_msr);
+    const uint64_t may_be_1 = vmxsim_cpu_capability(cpu, fixed0_msr + 1);
 
     return (value & must_be_1) == must_be_1 && (value & ~may_be_1) == 0;
 }
 
 /* The VM-entry checks themselves answer, for a VMCS that has nothing but EPT. */
-bool insn_is_eptp(const struct vmxsim_cpu *cpu, uint64_t eptp)
+bool vmxsim_insn_is_eptp(const struct vmxsim_cpu *cpu, uint64_t eptp)
 {
     const struct vmxsim_vmcs vmcs = {
         .value = {

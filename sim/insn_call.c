@@ -8,15 +8,16 @@ enum { FUNCTION_COUNT = 64, FUNCTION_EPTP_SWITCHING = 0, EPTP_LIST_ENTRIES = 512
 /* A guest calls from any mode and any privilege level; a host finds no SMM-transfer monitor. */
 enum vmxc_status vmxsim_insn_vmcall(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_start(cpu, result));
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
     if (cpu->vmx.mode == VMXSIM_VMX_NON_ROOT)
-        return insn_exit(cpu, result, VMXC_EXIT_REASON_VMCALL, VMXSIM_INSN_NON_ROOT);
-    insn_require_vmx(cpu, result);
-    if (!insn_is_decided(result))
-        insn_require_cpl0(cpu, result);
-    if (insn_is_decided(result))
+        return vmxsim_insn_exit(cpu, result, VMXC_EXIT_REASON_VMCALL, VMXSIM_INSN_NON_ROOT);
+    vmxsim_insn_require_vmx(cpu, result);
+    if (!vmxsim_insn_is_decided(result))
+        vmxsim_insn_require_cpl0(cpu, result);
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
-    return insn_fail(cpu, result, VMXC_VM_ERROR_VMCALL_IN_ROOT, VMXSIM_INSN_VMCALL_NO_MONITOR);
+    return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMCALL_IN_ROOT,
+                            VMXSIM_INSN_VMCALL_NO_MONITOR);
 }
 
 /* ---- VMFUNC ---- */
@@ -40,7 +41,7 @@ static void switch_eptp(struct vmxsim_cpu *cpu, uint64_t eptp, uint32_t index)
     VMXSIM_VMCS(vmcs, EPT_POINTER) = eptp;
     if (vmxsim_profile_has_field(cpu->profile, VMXC_VMCS_EPTP_INDEX))
         VMXSIM_VMCS(vmcs, EPTP_INDEX) = index;
-    cpu_update_ept(cpu, vmcs);
+    vmxsim_cpu_update_ept(cpu, vmcs);
 }
 
 enum vmxc_status vmxsim_insn_vmfunc(struct vmxsim_cpu *cpu, uint32_t eax, uint32_t ecx,
@@ -49,18 +50,18 @@ enum vmxc_status vmxsim_insn_vmfunc(struct vmxsim_cpu *cpu, uint32_t eax, uint32
     const struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
     const uint16_t reason = VMXC_EXIT_REASON_VMFUNC;
 
-    VMXC_TRY(insn_start(cpu, result));
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
     if (!vm_functions_are_on(cpu) || eax >= FUNCTION_COUNT)
-        return insn_undefined(result, VMXSIM_INSN_VMFUNC_UD);
+        return vmxsim_insn_undefined(result, VMXSIM_INSN_VMFUNC_UD);
     if (!(VMXSIM_VMCS(vmcs, VM_FUNCTION_CONTROLS) >> eax & 1) || eax != FUNCTION_EPTP_SWITCHING)
-        return insn_exit(cpu, result, reason, VMXSIM_INSN_VMFUNC_DISABLED);
+        return vmxsim_insn_exit(cpu, result, reason, VMXSIM_INSN_VMFUNC_DISABLED);
     if (ecx >= EPTP_LIST_ENTRIES)
-        return insn_exit(cpu, result, reason, VMXSIM_INSN_VMFUNC_INDEX);
+        return vmxsim_insn_exit(cpu, result, reason, VMXSIM_INSN_VMFUNC_INDEX);
 
     const uint64_t entry_hpa = VMXSIM_VMCS(vmcs, EPTP_LIST_ADDRESS) + UINT64_C(8) * ecx;
     const uint64_t eptp = vmxsim_memory_read64(cpu->memory, entry_hpa);
-    if (!insn_is_eptp(cpu, eptp))
-        return insn_exit(cpu, result, reason, VMXSIM_INSN_VMFUNC_EPTP);
+    if (!vmxsim_insn_is_eptp(cpu, eptp))
+        return vmxsim_insn_exit(cpu, result, reason, VMXSIM_INSN_VMFUNC_EPTP);
     switch_eptp(cpu, eptp, ecx);
-    return insn_complete(result);
+    return vmxsim_insn_complete(result);
 }

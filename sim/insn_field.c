@@ -16,7 +16,7 @@ struct target {
 /* Operands have the width of the mode, not that of the field. */
 static uint64_t operand(const struct vmxsim_cpu *cpu, uint64_t value)
 {
-    return insn_mode(cpu).code_64bit ? value : value & UINT32_MAX;
+    return vmxsim_insn_mode(cpu).code_64bit ? value : value & UINT32_MAX;
 }
 
 static struct target find_target(const struct vmxsim_cpu *cpu, uint64_t field)
@@ -48,14 +48,14 @@ static uint64_t link_pointer(const struct vmxsim_cpu *cpu)
 
 static uint64_t read_field(struct vmxsim_cpu *cpu, size_t ordinal)
 {
-    return uses_link(cpu) ? vmcs_region_read_field(cpu->memory, link_pointer(cpu), ordinal)
+    return uses_link(cpu) ? vmxsim_vmcs_region_read_field(cpu->memory, link_pointer(cpu), ordinal)
                           : cpu->vmx.vmcs.fields.value[ordinal];
 }
 
 static void write_field(struct vmxsim_cpu *cpu, size_t ordinal, uint64_t value)
 {
     if (uses_link(cpu))
-        vmcs_region_write_field(cpu->memory, link_pointer(cpu), ordinal, value);
+        vmxsim_vmcs_region_write_field(cpu->memory, link_pointer(cpu), ordinal, value);
     else
         cpu->vmx.vmcs.fields.value[ordinal] = value;
 }
@@ -81,19 +81,19 @@ static bool guest_may_access(struct vmxsim_cpu *cpu, uint64_t field, size_t bitm
 static enum vmxc_status begin(struct vmxsim_cpu *cpu, uint64_t field, uint16_t exit_reason,
                               size_t bitmap_ordinal, struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_start(cpu, result));
-    insn_require_vmx(cpu, result);
-    if (insn_is_decided(result))
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
+    vmxsim_insn_require_vmx(cpu, result);
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (uses_link(cpu) && !guest_may_access(cpu, field, bitmap_ordinal))
-        return insn_exit(cpu, result, exit_reason, VMXSIM_INSN_NON_ROOT);
-    insn_require_cpl0(cpu, result);
-    if (insn_is_decided(result))
+        return vmxsim_insn_exit(cpu, result, exit_reason, VMXSIM_INSN_NON_ROOT);
+    vmxsim_insn_require_cpl0(cpu, result);
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (uses_link(cpu) && link_pointer(cpu) == VMXC_VMCS_POINTER_NONE)
-        return insn_fail_invalid(cpu, result, VMXSIM_INSN_FIELD_NO_LINK);
+        return vmxsim_insn_fail_invalid(cpu, result, VMXSIM_INSN_FIELD_NO_LINK);
     if (!uses_link(cpu) && cpu->vmx.current == VMXC_VMCS_POINTER_NONE)
-        return insn_fail_invalid(cpu, result, VMXSIM_INSN_NO_CURRENT);
+        return vmxsim_insn_fail_invalid(cpu, result, VMXSIM_INSN_NO_CURRENT);
     return VMXC_OK;
 }
 
@@ -107,15 +107,15 @@ enum vmxc_status vmxsim_insn_vmread(struct vmxsim_cpu *cpu, uint64_t field,
 
     VMXC_TRY(begin(cpu, encoding, VMXC_EXIT_REASON_VMREAD, VMXC_VMCS_ORDINAL_VMREAD_BITMAP_ADDRESS,
                    result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (target.ordinal == VMXC_VMCS_FIELD_COUNT)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_UNSUPPORTED_FIELD,
-                         VMXSIM_INSN_FIELD_UNSUPPORTED);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_UNSUPPORTED_FIELD,
+                                VMXSIM_INSN_FIELD_UNSUPPORTED);
 
     const uint64_t value = read_field(cpu, target.ordinal);
     result->value = operand(cpu, target.high ? value >> 32 : value);
-    return insn_succeed(cpu, result);
+    return vmxsim_insn_succeed(cpu, result);
 }
 
 /* The field's new value: a full access from 32-bit code clears bits 63:32. */
@@ -131,19 +131,21 @@ enum vmxc_status vmxsim_insn_vmwrite(struct vmxsim_cpu *cpu, uint64_t field, uin
 {
     const uint64_t encoding = operand(cpu, field);
     const struct target target = find_target(cpu, encoding);
-    const bool any_field = cpu_capability(cpu, VMXC_MSR_VMX_MISC) & VMXC_VMX_MISC_VMWRITE_ANY;
+    const bool any_field =
+        vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_MISC) & VMXC_VMX_MISC_VMWRITE_ANY;
 
     VMXC_TRY(begin(cpu, encoding, VMXC_EXIT_REASON_VMWRITE,
                    VMXC_VMCS_ORDINAL_VMWRITE_BITMAP_ADDRESS, result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (target.ordinal == VMXC_VMCS_FIELD_COUNT)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_UNSUPPORTED_FIELD,
-                         VMXSIM_INSN_FIELD_UNSUPPORTED);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_UNSUPPORTED_FIELD,
+                                VMXSIM_INSN_FIELD_UNSUPPORTED);
     if (target.read_only && !any_field)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_VMWRITE_READ_ONLY, VMXSIM_INSN_FIELD_READ_ONLY);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMWRITE_READ_ONLY,
+                                VMXSIM_INSN_FIELD_READ_ONLY);
 
     const uint64_t old = read_field(cpu, target.ordinal);
     write_field(cpu, target.ordinal, merge(old, &target, operand(cpu, value)));
-    return insn_succeed(cpu, result);
+    return vmxsim_insn_succeed(cpu, result);
 }

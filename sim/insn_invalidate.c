@@ -10,13 +10,13 @@ enum { INVVPID_ADDRESS = 0, INVVPID_ALL_CONTEXTS = 2 };
 
 static bool has(const struct vmxsim_cpu *cpu, uint64_t bits)
 {
-    return (cpu_capability(cpu, VMXC_MSR_VMX_EPT_VPID_CAP) & bits) == bits;
+    return (vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_EPT_VPID_CAP) & bits) == bits;
 }
 
 /* In 64-bit mode the whole register counts. */
 static uint64_t type_operand(const struct vmxsim_cpu *cpu, uint64_t type)
 {
-    return insn_mode(cpu).code_64bit ? type : type & UINT32_MAX;
+    return vmxsim_insn_mode(cpu).code_64bit ? type : type & UINT32_MAX;
 }
 
 /* An instruction that the processor lacks is undefined in every mode. */
@@ -24,10 +24,10 @@ static enum vmxc_status begin(struct vmxsim_cpu *cpu, uint64_t capability,
                               enum vmxsim_insn_rule unsupported, uint16_t exit_reason,
                               struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_start(cpu, result));
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
     if (!has(cpu, capability))
-        return insn_undefined(result, unsupported);
-    return insn_begin(cpu, exit_reason, result);
+        return vmxsim_insn_undefined(result, unsupported);
+    return vmxsim_insn_begin(cpu, exit_reason, result);
 }
 
 /* ---- INVEPT ---- */
@@ -47,13 +47,15 @@ enum vmxc_status vmxsim_insn_invept(struct vmxsim_cpu *cpu, uint64_t type,
 
     VMXC_TRY(begin(cpu, VMXC_EPT_VPID_CAP_INVEPT, VMXSIM_INSN_INVEPT_UNSUPPORTED,
                    VMXC_EXIT_REASON_INVEPT, result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (!has_invept_type(cpu, invept_type))
-        return insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION, VMXSIM_INSN_INVEPT_TYPE);
-    if (invept_type == INVEPT_SINGLE_CONTEXT && !insn_is_eptp(cpu, descriptor[0]))
-        return insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION, VMXSIM_INSN_INVEPT_EPTP);
-    return insn_succeed(cpu, result);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION,
+                                VMXSIM_INSN_INVEPT_TYPE);
+    if (invept_type == INVEPT_SINGLE_CONTEXT && !vmxsim_insn_is_eptp(cpu, descriptor[0]))
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION,
+                                VMXSIM_INSN_INVEPT_EPTP);
+    return vmxsim_insn_succeed(cpu, result);
 }
 
 /* ---- INVVPID ---- */
@@ -98,9 +100,9 @@ enum vmxc_status vmxsim_insn_invvpid(struct vmxsim_cpu *cpu, uint64_t type,
 
     VMXC_TRY(begin(cpu, VMXC_EPT_VPID_CAP_INVVPID, VMXSIM_INSN_INVVPID_UNSUPPORTED,
                    VMXC_EXIT_REASON_INVVPID, result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (fault != VMXSIM_INSN_NONE)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION, fault);
-    return insn_succeed(cpu, result);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION, fault);
+    return vmxsim_insn_succeed(cpu, result);
 }

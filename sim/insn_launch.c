@@ -14,7 +14,7 @@
 
 static struct vmxsim_entry_processor entry_processor(const struct vmxsim_cpu *cpu, bool vmresume)
 {
-    const struct insn_mode mode = insn_mode(cpu);
+    const struct insn_mode mode = vmxsim_insn_mode(cpu);
 
     return (struct vmxsim_entry_processor){
         .cr0 = mode.cr0,
@@ -41,10 +41,11 @@ static enum vmxc_status load_guest(struct vmxsim_cpu *cpu, uint64_t msr_count)
 {
     const struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
 
-    cpu_load_guest_state(cpu, vmcs);
+    vmxsim_cpu_load_guest_state(cpu, vmcs);
     cpu->vmx.mode = VMXSIM_VMX_NON_ROOT;
-    VMXC_TRY(msr_switch_load_guest(cpu));
-    return msr_switch_load_area(cpu, VMXSIM_VMCS(vmcs, VM_ENTRY_MSR_LOAD_ADDRESS), msr_count);
+    VMXC_TRY(vmxsim_msr_switch_load_guest(cpu));
+    return vmxsim_msr_switch_load_area(cpu, VMXSIM_VMCS(vmcs, VM_ENTRY_MSR_LOAD_ADDRESS),
+                                       msr_count);
 }
 
 static enum vmxc_status complete_entry(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
@@ -66,7 +67,7 @@ static enum vmxc_status fail_entry(struct vmxsim_cpu *cpu,
         VMXC_TRY(load_guest(cpu, outcome->qualification - 1));
     VMXSIM_VMCS(vmcs, EXIT_REASON) = VMXC_EXIT_REASON_ENTRY_FAILURE | outcome->number;
     VMXSIM_VMCS(vmcs, EXIT_QUALIFICATION) = outcome->qualification;
-    VMXC_TRY(load_host_state(cpu));
+    VMXC_TRY(vmxsim_load_host_state(cpu));
     result->kind = VMXSIM_INSN_ENTRY_FAILURE;
     result->exit_reason = (uint16_t)outcome->number;
     result->qualification = outcome->qualification;
@@ -80,14 +81,16 @@ static enum vmxc_status apply(struct vmxsim_cpu *cpu, const struct vmxsim_entry_
     case VMXSIM_ENTRY_ENTERED:
         return complete_entry(cpu, result);
     case VMXSIM_ENTRY_EXCEPTION:
-        return outcome->number == VMXC_VECTOR_UD ? insn_undefined(result, VMXSIM_INSN_ENTRY)
-                                                 : insn_protection(result, VMXSIM_INSN_ENTRY);
+        return outcome->number == VMXC_VECTOR_UD
+                   ? vmxsim_insn_undefined(result, VMXSIM_INSN_ENTRY)
+                   : vmxsim_insn_protection(result, VMXSIM_INSN_ENTRY);
     case VMXSIM_ENTRY_VM_EXIT:
-        return insn_exit(cpu, result, (uint16_t)outcome->number, VMXSIM_INSN_ENTRY);
+        return vmxsim_insn_exit(cpu, result, (uint16_t)outcome->number, VMXSIM_INSN_ENTRY);
     case VMXSIM_ENTRY_VMFAIL_INVALID:
-        return insn_fail_invalid(cpu, result, VMXSIM_INSN_ENTRY);
+        return vmxsim_insn_fail_invalid(cpu, result, VMXSIM_INSN_ENTRY);
     case VMXSIM_ENTRY_VMFAIL_VALID:
-        return insn_fail(cpu, result, (enum vmxc_vm_error)outcome->number, VMXSIM_INSN_ENTRY);
+        return vmxsim_insn_fail(cpu, result, (enum vmxc_vm_error)outcome->number,
+                                VMXSIM_INSN_ENTRY);
     case VMXSIM_ENTRY_FAILURE:
         break;
     }
@@ -108,9 +111,10 @@ static const struct vmxsim_entry_outcome *choose(const struct vmxsim_entry_repor
     return &report->outcome[0];
 }
 
-enum vmxc_status insn_enter(struct vmxsim_cpu *cpu, bool vmresume,
-                            const struct vmxsim_entry_outcome *preferred,
-                            struct vmxsim_entry_report *report, struct vmxsim_insn_result *result)
+enum vmxc_status vmxsim_insn_enter(struct vmxsim_cpu *cpu, bool vmresume,
+                                   const struct vmxsim_entry_outcome *preferred,
+                                   struct vmxsim_entry_report *report,
+                                   struct vmxsim_insn_result *result)
 {
     const struct vmxsim_entry_processor processor = entry_processor(cpu, vmresume);
     const struct vmxsim_entry_input input = {
@@ -120,7 +124,7 @@ enum vmxc_status insn_enter(struct vmxsim_cpu *cpu, bool vmresume,
         .memory = cpu->memory,
     };
 
-    VMXC_TRY(insn_start(cpu, result));
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
     vmxsim_entry_check(&input, report);
     if (report->violation_count > 0) {
         result->rule = VMXSIM_INSN_ENTRY;
@@ -134,7 +138,7 @@ static enum vmxc_status enter(struct vmxsim_cpu *cpu, bool vmresume,
 {
     struct vmxsim_entry_report own;
 
-    return insn_enter(cpu, vmresume, NULL, report ? report : &own, result);
+    return vmxsim_insn_enter(cpu, vmresume, NULL, report ? report : &own, result);
 }
 
 enum vmxc_status vmxsim_insn_vmlaunch(struct vmxsim_cpu *cpu, struct vmxsim_entry_report *report,

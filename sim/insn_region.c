@@ -12,14 +12,14 @@
 
 static uint32_t revision(const struct vmxsim_cpu *cpu)
 {
-    return (uint32_t)(cpu_capability(cpu, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_REVISION);
+    return (uint32_t)(vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_REVISION);
 }
 
 /* What the processor holds of the current VMCS goes back to memory; none is current then. */
 static void release_current(struct vmxsim_cpu *cpu)
 {
     if (cpu->vmx.current != NO_VMCS)
-        vmcs_region_store(cpu->memory, cpu->vmx.current, &cpu->vmx.vmcs);
+        vmxsim_vmcs_region_store(cpu->memory, cpu->vmx.current, &cpu->vmx.vmcs);
     cpu->vmx.current = NO_VMCS;
     cpu->vmx.vmcs.launched = false;
     cpu->vmx.current_is_shadow = false;
@@ -32,10 +32,10 @@ static enum vmxsim_insn_rule find_vmxon_protection(const struct vmxsim_cpu *cpu)
 {
     uint64_t control = 0;
 
-    (void)cpu_read_msr(cpu, VMXC_MSR_FEATURE_CONTROL, &control);
-    if (!insn_is_fixed(cpu, cpu->root.cr0, VMXC_MSR_VMX_CR0_FIXED0))
+    (void)vmxsim_cpu_read_msr(cpu, VMXC_MSR_FEATURE_CONTROL, &control);
+    if (!vmxsim_insn_is_fixed(cpu, cpu->root.cr0, VMXC_MSR_VMX_CR0_FIXED0))
         return VMXSIM_INSN_VMXON_CR0;
-    if (!insn_is_fixed(cpu, cpu->root.cr4, VMXC_MSR_VMX_CR4_FIXED0))
+    if (!vmxsim_insn_is_fixed(cpu, cpu->root.cr4, VMXC_MSR_VMX_CR4_FIXED0))
         return VMXSIM_INSN_VMXON_CR4;
     if (!(control & VMXC_FEATURE_CONTROL_LOCK))
         return VMXSIM_INSN_VMXON_UNLOCKED;
@@ -47,48 +47,50 @@ static enum vmxsim_insn_rule find_vmxon_protection(const struct vmxsim_cpu *cpu)
 static enum vmxc_status enter_vmx(struct vmxsim_cpu *cpu, uint64_t address,
                                   struct vmxsim_insn_result *result)
 {
-    if (!insn_is_region_address(cpu, address))
-        return insn_fail_invalid(cpu, result, VMXSIM_INSN_VMXON_ADDRESS);
-    if (vmcs_region_header(cpu->memory, address) != revision(cpu)) /* bit 31 must be 0, too */
-        return insn_fail_invalid(cpu, result, VMXSIM_INSN_VMXON_REVISION);
+    if (!vmxsim_insn_is_region_address(cpu, address))
+        return vmxsim_insn_fail_invalid(cpu, result, VMXSIM_INSN_VMXON_ADDRESS);
+    if (vmxsim_vmcs_region_header(cpu->memory, address) !=
+        revision(cpu)) /* bit 31 must be 0, too */
+        return vmxsim_insn_fail_invalid(cpu, result, VMXSIM_INSN_VMXON_REVISION);
     cpu->vmx.mode = VMXSIM_VMX_ROOT;
     cpu->vmx.vmxon_pointer = address;
     cpu->vmx.current = NO_VMCS;
-    return insn_succeed(cpu, result);
+    return vmxsim_insn_succeed(cpu, result);
 }
 
 enum vmxc_status vmxsim_insn_vmxon(struct vmxsim_cpu *cpu, uint64_t address,
                                    struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_start(cpu, result));
-    if (!insn_mode_has_vmx(cpu))
-        return insn_undefined(result, VMXSIM_INSN_UD_MODE);
-    if (!(insn_mode(cpu).cr4 & VMXC_CR4_VMXE))
-        return insn_undefined(result, VMXSIM_INSN_VMXON_VMXE);
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
+    if (!vmxsim_insn_mode_has_vmx(cpu))
+        return vmxsim_insn_undefined(result, VMXSIM_INSN_UD_MODE);
+    if (!(vmxsim_insn_mode(cpu).cr4 & VMXC_CR4_VMXE))
+        return vmxsim_insn_undefined(result, VMXSIM_INSN_VMXON_VMXE);
     if (cpu->vmx.mode == VMXSIM_VMX_NON_ROOT)
-        return insn_exit(cpu, result, VMXC_EXIT_REASON_VMXON, VMXSIM_INSN_NON_ROOT);
-    insn_require_cpl0(cpu, result);
-    if (insn_is_decided(result))
+        return vmxsim_insn_exit(cpu, result, VMXC_EXIT_REASON_VMXON, VMXSIM_INSN_NON_ROOT);
+    vmxsim_insn_require_cpl0(cpu, result);
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (cpu->vmx.mode == VMXSIM_VMX_ROOT)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_VMXON_IN_ROOT, VMXSIM_INSN_VMXON_IN_ROOT);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMXON_IN_ROOT,
+                                VMXSIM_INSN_VMXON_IN_ROOT);
 
     const enum vmxsim_insn_rule rule = find_vmxon_protection(cpu);
     if (rule != VMXSIM_INSN_NONE)
-        return insn_protection(result, rule);
+        return vmxsim_insn_protection(result, rule);
     return enter_vmx(cpu, address, result);
 }
 
 /* What becomes of a VMCS that is active when VMX operation ends is open; here it is as if it had been replaced. */
 enum vmxc_status vmxsim_insn_vmxoff(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_begin(cpu, VMXC_EXIT_REASON_VMXOFF, result));
-    if (insn_is_decided(result))
+    VMXC_TRY(vmxsim_insn_begin(cpu, VMXC_EXIT_REASON_VMXOFF, result));
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     release_current(cpu);
     cpu->vmx.mode = VMXSIM_VMX_OFF;
     cpu->vmx.vmxon_pointer = NO_VMCS;
-    return insn_succeed(cpu, result);
+    return vmxsim_insn_succeed(cpu, result);
 }
 
 /* ---- VMCLEAR, VMPTRLD, VMPTRST ---- */
@@ -96,24 +98,25 @@ enum vmxc_status vmxsim_insn_vmxoff(struct vmxsim_cpu *cpu, struct vmxsim_insn_r
 enum vmxc_status vmxsim_insn_vmclear(struct vmxsim_cpu *cpu, uint64_t address,
                                      struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_begin(cpu, VMXC_EXIT_REASON_VMCLEAR, result));
-    if (insn_is_decided(result))
+    VMXC_TRY(vmxsim_insn_begin(cpu, VMXC_EXIT_REASON_VMCLEAR, result));
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
-    if (!insn_is_region_address(cpu, address))
-        return insn_fail(cpu, result, VMXC_VM_ERROR_VMCLEAR_ADDRESS, VMXSIM_INSN_VMCLEAR_ADDRESS);
+    if (!vmxsim_insn_is_region_address(cpu, address))
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMCLEAR_ADDRESS,
+                                VMXSIM_INSN_VMCLEAR_ADDRESS);
     if (address == cpu->vmx.vmxon_pointer)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_VMCLEAR_VMXON_POINTER,
-                         VMXSIM_INSN_VMCLEAR_VMXON);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMCLEAR_VMXON_POINTER,
+                                VMXSIM_INSN_VMCLEAR_VMXON);
     if (address == cpu->vmx.current)
         release_current(cpu);
-    vmcs_region_clear(cpu->memory, address);
-    return insn_succeed(cpu, result);
+    vmxsim_vmcs_region_clear(cpu->memory, address);
+    return vmxsim_insn_succeed(cpu, result);
 }
 
 /* Which rule forbids a region with this first doubleword to be current. */
 static enum vmxsim_insn_rule find_header_fault(const struct vmxsim_cpu *cpu, uint32_t header)
 {
-    const uint64_t secondary = cpu_capability(cpu, VMXC_MSR_VMX_PROCBASED_CTLS2);
+    const uint64_t secondary = vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_PROCBASED_CTLS2);
     const bool shadowing = secondary >> 32 & VMXC_SECONDARY_VMCS_SHADOWING;
 
     if ((header & VMXC_VMX_BASIC_REVISION) != revision(cpu))
@@ -127,7 +130,7 @@ static void make_current(struct vmxsim_cpu *cpu, uint64_t address, uint32_t head
 {
     if (address != cpu->vmx.current) {
         release_current(cpu);
-        vmcs_region_load(cpu->memory, address, &cpu->vmx.vmcs);
+        vmxsim_vmcs_region_load(cpu->memory, address, &cpu->vmx.vmcs);
         cpu->vmx.current = address;
     }
     cpu->vmx.current_is_shadow = header & VMXC_VMCS_REGION_SHADOW;
@@ -136,28 +139,29 @@ static void make_current(struct vmxsim_cpu *cpu, uint64_t address, uint32_t head
 enum vmxc_status vmxsim_insn_vmptrld(struct vmxsim_cpu *cpu, uint64_t address,
                                      struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_begin(cpu, VMXC_EXIT_REASON_VMPTRLD, result));
-    if (insn_is_decided(result))
+    VMXC_TRY(vmxsim_insn_begin(cpu, VMXC_EXIT_REASON_VMPTRLD, result));
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
-    if (!insn_is_region_address(cpu, address))
-        return insn_fail(cpu, result, VMXC_VM_ERROR_VMPTRLD_ADDRESS, VMXSIM_INSN_VMPTRLD_ADDRESS);
+    if (!vmxsim_insn_is_region_address(cpu, address))
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMPTRLD_ADDRESS,
+                                VMXSIM_INSN_VMPTRLD_ADDRESS);
     if (address == cpu->vmx.vmxon_pointer)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_VMPTRLD_VMXON_POINTER,
-                         VMXSIM_INSN_VMPTRLD_VMXON);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMPTRLD_VMXON_POINTER,
+                                VMXSIM_INSN_VMPTRLD_VMXON);
 
-    const uint32_t header = vmcs_region_header(cpu->memory, address);
+    const uint32_t header = vmxsim_vmcs_region_header(cpu->memory, address);
     const enum vmxsim_insn_rule rule = find_header_fault(cpu, header);
     if (rule != VMXSIM_INSN_NONE)
-        return insn_fail(cpu, result, VMXC_VM_ERROR_VMPTRLD_REVISION, rule);
+        return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMPTRLD_REVISION, rule);
     make_current(cpu, address, header);
-    return insn_succeed(cpu, result);
+    return vmxsim_insn_succeed(cpu, result);
 }
 
 enum vmxc_status vmxsim_insn_vmptrst(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_begin(cpu, VMXC_EXIT_REASON_VMPTRST, result));
-    if (insn_is_decided(result))
+    VMXC_TRY(vmxsim_insn_begin(cpu, VMXC_EXIT_REASON_VMPTRST, result));
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     result->value = cpu->vmx.current;
-    return insn_succeed(cpu, result);
+    return vmxsim_insn_succeed(cpu, result);
 }

@@ -13,10 +13,10 @@
 
 static enum vmxc_status begin(const struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
 {
-    VMXC_TRY(insn_start(cpu, result));
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
     if (cpu->vmx.mode == VMXSIM_VMX_NON_ROOT)
         return VMXC_UNSUPPORTED;
-    insn_require_cpl0(cpu, result);
+    vmxsim_insn_require_cpl0(cpu, result);
     return VMXC_OK;
 }
 
@@ -44,7 +44,7 @@ static bool paging_change_is_legal(const struct vmxsim_cpu *cpu, uint64_t cr0)
     if (will_be_on && !is_on && ia32e)
         return (cpu->root.cr4 & VMXC_CR4_PAE) && !cpu->execution.code_64bit;
     if (!will_be_on && is_on)
-        return !insn_mode(cpu).code_64bit && !(cpu->root.cr4 & VMXC_CR4_PCIDE);
+        return !vmxsim_insn_mode(cpu).code_64bit && !(cpu->root.cr4 & VMXC_CR4_PCIDE);
     return true;
 }
 
@@ -58,7 +58,7 @@ static enum vmxsim_insn_rule find_cr0_fault(const struct vmxsim_cpu *cpu, uint64
         return VMXSIM_INSN_CR0_CACHING;
     if ((cpu->root.cr4 & VMXC_CR4_CET) && !(cr0 & VMXC_CR0_WP))
         return VMXSIM_INSN_CR0_CET;
-    if (in_vmx(cpu) && !insn_is_fixed(cpu, cr0, VMXC_MSR_VMX_CR0_FIXED0))
+    if (in_vmx(cpu) && !vmxsim_insn_is_fixed(cpu, cr0, VMXC_MSR_VMX_CR0_FIXED0))
         return VMXSIM_INSN_CR0_FIXED;
     return VMXSIM_INSN_NONE;
 }
@@ -76,13 +76,13 @@ enum vmxc_status vmxsim_insn_mov_to_cr0(struct vmxsim_cpu *cpu, uint64_t value,
                                         struct vmxsim_insn_result *result)
 {
     VMXC_TRY(begin(cpu, result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     const enum vmxsim_insn_rule fault = find_cr0_fault(cpu, value);
     if (fault != VMXSIM_INSN_NONE)
-        return insn_protection(result, fault);
+        return vmxsim_insn_protection(result, fault);
     write_cr0(cpu, value);
-    return insn_complete(result);
+    return vmxsim_insn_complete(result);
 }
 
 /* ---- CR4 ---- */
@@ -96,7 +96,7 @@ static enum vmxsim_insn_rule find_cr4_fault(const struct vmxsim_cpu *cpu, uint64
 {
     const uint64_t changed = cpu->root.cr4 ^ cr4;
 
-    if (cr4 & ~cpu_capability(cpu, VMXC_MSR_VMX_CR4_FIXED1))
+    if (cr4 & ~vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_CR4_FIXED1))
         return VMXSIM_INSN_CR4_RESERVED;
     if (in_ia32e(cpu) && (!(cr4 & VMXC_CR4_PAE) || (changed & VMXC_CR4_LA57)))
         return VMXSIM_INSN_CR4_IA32E;
@@ -104,7 +104,7 @@ static enum vmxsim_insn_rule find_cr4_fault(const struct vmxsim_cpu *cpu, uint64
         return VMXSIM_INSN_CR4_PCIDE;
     if ((cr4 & VMXC_CR4_CET) && !(cpu->root.cr0 & VMXC_CR0_WP))
         return VMXSIM_INSN_CR4_CET;
-    if (in_vmx(cpu) && !insn_is_fixed(cpu, cr4, VMXC_MSR_VMX_CR4_FIXED0))
+    if (in_vmx(cpu) && !vmxsim_insn_is_fixed(cpu, cr4, VMXC_MSR_VMX_CR4_FIXED0))
         return VMXSIM_INSN_CR4_FIXED;
     return VMXSIM_INSN_NONE;
 }
@@ -113,13 +113,13 @@ enum vmxc_status vmxsim_insn_mov_to_cr4(struct vmxsim_cpu *cpu, uint64_t value,
                                         struct vmxsim_insn_result *result)
 {
     VMXC_TRY(begin(cpu, result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     const enum vmxsim_insn_rule fault = find_cr4_fault(cpu, value);
     if (fault != VMXSIM_INSN_NONE)
-        return insn_protection(result, fault);
+        return vmxsim_insn_protection(result, fault);
     cpu->root.cr4 = value;
-    return insn_complete(result);
+    return vmxsim_insn_complete(result);
 }
 
 /* ---- MSRs ---- */
@@ -128,21 +128,21 @@ enum vmxc_status vmxsim_insn_rdmsr(struct vmxsim_cpu *cpu, uint32_t msr,
                                    struct vmxsim_insn_result *result)
 {
     VMXC_TRY(begin(cpu, result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
-    if (!cpu_read_msr(cpu, msr, &result->value))
-        return insn_protection(result, VMXSIM_INSN_RDMSR_UNKNOWN);
-    return insn_complete(result);
+    if (!vmxsim_cpu_read_msr(cpu, msr, &result->value))
+        return vmxsim_insn_protection(result, VMXSIM_INSN_RDMSR_UNKNOWN);
+    return vmxsim_insn_complete(result);
 }
 
 enum vmxc_status vmxsim_insn_wrmsr(struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value,
                                    struct vmxsim_insn_result *result)
 {
     VMXC_TRY(begin(cpu, result));
-    if (insn_is_decided(result))
+    if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
-    if (!cpu_accepts_msr(cpu, msr, value))
-        return insn_protection(result, VMXSIM_INSN_WRMSR_VALUE);
-    VMXC_TRY(cpu_write_msr(cpu, msr, value));
-    return insn_complete(result);
+    if (!vmxsim_cpu_accepts_msr(cpu, msr, value))
+        return vmxsim_insn_protection(result, VMXSIM_INSN_WRMSR_VALUE);
+    VMXC_TRY(vmxsim_cpu_write_msr(cpu, msr, value));
+    return vmxsim_insn_complete(result);
 }

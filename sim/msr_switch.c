@@ -59,7 +59,7 @@ static bool has_field(const struct vmxsim_cpu *cpu, uint16_t ordinal)
     return vmxsim_profile_has_field(cpu->profile, vmxsim_vmcs_encoding(ordinal));
 }
 
-enum vmxc_status msr_switch_load_guest(struct vmxsim_cpu *cpu)
+enum vmxc_status vmxsim_msr_switch_load_guest(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
     const uint64_t controls = VMXSIM_VMCS(vmcs, VM_ENTRY_CONTROLS);
@@ -67,12 +67,12 @@ enum vmxc_status msr_switch_load_guest(struct vmxsim_cpu *cpu)
     for (unsigned i = 0; i < SWITCHED_COUNT; i++) {
         const struct switched_msr *msr = &switched[i];
         if (is_on(controls, msr->entry_load))
-            VMXC_TRY(cpu_write_msr(cpu, msr->msr, vmcs->value[msr->guest]));
+            VMXC_TRY(vmxsim_cpu_write_msr(cpu, msr->msr, vmcs->value[msr->guest]));
     }
     return VMXC_OK;
 }
 
-enum vmxc_status msr_switch_load_host(struct vmxsim_cpu *cpu)
+enum vmxc_status vmxsim_msr_switch_load_host(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
     const uint64_t controls = VMXSIM_VMCS(vmcs, PRIMARY_VM_EXIT_CONTROLS);
@@ -81,12 +81,12 @@ enum vmxc_status msr_switch_load_host(struct vmxsim_cpu *cpu)
         const struct switched_msr *msr = &switched[i];
         const uint64_t value = msr->host == NONE ? 0 : vmcs->value[msr->host];
         if (is_on(controls, msr->exit_load))
-            VMXC_TRY(cpu_write_msr(cpu, msr->msr, value));
+            VMXC_TRY(vmxsim_cpu_write_msr(cpu, msr->msr, value));
     }
     return VMXC_OK;
 }
 
-void msr_switch_save_guest(struct vmxsim_cpu *cpu)
+void vmxsim_msr_switch_save_guest(struct vmxsim_cpu *cpu)
 {
     struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
     const uint64_t controls = VMXSIM_VMCS(vmcs, PRIMARY_VM_EXIT_CONTROLS);
@@ -95,19 +95,19 @@ void msr_switch_save_guest(struct vmxsim_cpu *cpu)
     for (unsigned i = 0; i < SWITCHED_COUNT; i++) {
         const struct switched_msr *msr = &switched[i];
         if (is_on(controls, msr->exit_save) && has_field(cpu, msr->guest) &&
-            cpu_read_msr(cpu, msr->msr, &value))
+            vmxsim_cpu_read_msr(cpu, msr->msr, &value))
             vmcs->value[msr->guest] = value;
     }
 }
 
 /* ---- Areas: index, a reserved doubleword, value ---- */
 
-enum vmxc_status msr_switch_load_area(struct vmxsim_cpu *cpu, uint64_t hpa, uint64_t count)
+enum vmxc_status vmxsim_msr_switch_load_area(struct vmxsim_cpu *cpu, uint64_t hpa, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
         const uint64_t entry_hpa = hpa + ENTRY_SIZE * i;
-        VMXC_TRY(cpu_write_msr(cpu, vmxsim_memory_read32(cpu->memory, entry_hpa),
-                               vmxsim_memory_read64(cpu->memory, entry_hpa + 8)));
+        VMXC_TRY(vmxsim_cpu_write_msr(cpu, vmxsim_memory_read32(cpu->memory, entry_hpa),
+                                      vmxsim_memory_read64(cpu->memory, entry_hpa + 8)));
     }
     return VMXC_OK;
 }
@@ -117,7 +117,7 @@ static bool is_x2apic(uint32_t msr)
     return msr >= VMXC_MSR_X2APIC_FIRST && msr <= VMXC_MSR_X2APIC_LAST;
 }
 
-bool msr_switch_store_exit_area(struct vmxsim_cpu *cpu)
+bool vmxsim_msr_switch_store_exit_area(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
     const uint64_t hpa = VMXSIM_VMCS(vmcs, VM_EXIT_MSR_STORE_ADDRESS);
@@ -127,7 +127,7 @@ bool msr_switch_store_exit_area(struct vmxsim_cpu *cpu)
     for (uint64_t i = 0; i < count; i++) {
         const uint64_t head = vmxsim_memory_read64(cpu->memory, hpa + ENTRY_SIZE * i);
         if (head >> 32 || is_x2apic((uint32_t)head) || head == VMXC_MSR_SMBASE ||
-            !cpu_read_msr(cpu, (uint32_t)head, &value))
+            !vmxsim_cpu_read_msr(cpu, (uint32_t)head, &value))
             return false;
         vmxsim_memory_write64(cpu->memory, hpa + ENTRY_SIZE * i + 8, value);
     }
@@ -139,10 +139,10 @@ static bool can_load(const struct vmxsim_cpu *cpu, uint64_t head, uint64_t value
     const uint32_t msr = (uint32_t)head;
 
     return !(head >> 32) && !is_x2apic(msr) && msr != VMXC_MSR_FS_BASE && msr != VMXC_MSR_GS_BASE &&
-           msr != VMXC_MSR_SMM_MONITOR_CTL && cpu_accepts_msr(cpu, msr, value);
+           msr != VMXC_MSR_SMM_MONITOR_CTL && vmxsim_cpu_accepts_msr(cpu, msr, value);
 }
 
-enum vmxc_status msr_switch_load_exit_area(struct vmxsim_cpu *cpu, bool *loaded)
+enum vmxc_status vmxsim_msr_switch_load_exit_area(struct vmxsim_cpu *cpu, bool *loaded)
 {
     const struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
     const uint64_t hpa = VMXSIM_VMCS(vmcs, VM_EXIT_MSR_LOAD_ADDRESS);
@@ -154,7 +154,7 @@ enum vmxc_status msr_switch_load_exit_area(struct vmxsim_cpu *cpu, bool *loaded)
         *loaded = can_load(cpu, vmxsim_memory_read64(cpu->memory, entry_hpa),
                            vmxsim_memory_read64(cpu->memory, entry_hpa + 8));
         if (*loaded)
-            VMXC_TRY(msr_switch_load_area(cpu, entry_hpa, 1));
+            VMXC_TRY(vmxsim_msr_switch_load_area(cpu, entry_hpa, 1));
     }
     return VMXC_OK;
 }

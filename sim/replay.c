@@ -20,7 +20,7 @@ static const struct {
     [VMXSIM_CASE_ACCESS] = {"access", vmxsim_run_access},
     [VMXSIM_CASE_ENTRY] = {"entry", vmxsim_run_entry},
     [VMXSIM_CASE_INTERCEPT] = {"intercept", vmxsim_run_intercept},
-    [VMXSIM_CASE_INSTRUCTIONS] = {"instructions", NULL},
+    [VMXSIM_CASE_INSTRUCTIONS] = {"instructions", vmxsim_run_instructions},
 };
 
 const char *vmxsim_case_kind_name(enum vmxsim_case_kind kind)
@@ -103,6 +103,7 @@ void vmxsim_vector_file_close(struct vmxsim_vector_file *file)
     free(file->memory_templates);
     free(file->vmcs_templates);
     free(file->roots);
+    json_decref(file->vmcs_fields);
     json_decref(file->vmcs_names);
     json_decref(file->memory_names);
     json_decref(file->root_names);

@@ -106,22 +106,22 @@ struct vmxsim_cpu {
 /* ---- cpu.c ---- */
 
 /* Guest state, EPT and controls as vmxsim_cpu_load_guest loads them; what accesses do not model is noted. */
-void cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs);
+void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs);
 /* Works out again what follows from CR0, CR4 and EFER of the guest. */
-void cpu_update_guest_paging(struct vmxsim_cpu *cpu);
+void vmxsim_cpu_update_guest_paging(struct vmxsim_cpu *cpu);
 /* Works out again what follows from the EPT pointer. */
-void cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs);
+void vmxsim_cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs);
 
 /* ---- cpu_msr.c: the MSRs of whatever is executing ---- */
 
 /* A capability MSR of the profile; 0 if the profile does not have it. */
-uint64_t cpu_capability(const struct vmxsim_cpu *cpu, uint32_t msr);
+uint64_t vmxsim_cpu_capability(const struct vmxsim_cpu *cpu, uint32_t msr);
 /* False: the processor does not have the MSR. */
-bool cpu_read_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t *value);
+bool vmxsim_cpu_read_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t *value);
 /* Would WRMSR at CPL 0 succeed? */
-bool cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value);
+bool vmxsim_cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value);
 /* Writes without asking. Errors: VMXC_NO_SPACE. */
-VMXC_MUST_CHECK enum vmxc_status cpu_write_msr(struct vmxsim_cpu *cpu, uint32_t msr,
-                                               uint64_t value);
+VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_write_msr(struct vmxsim_cpu *cpu, uint32_t msr,
+                                                      uint64_t value);
 
 #endif

@@ -10,6 +10,7 @@
  *     replay_access.c   runs a case of kind `access`
  *     replay_entry.c    VM entries: kind `entry`, and before the accesses of kind `access`
  *     replay_intercept.c  runs a case of kind `intercept`
+ *     replay_instructions.c  runs a case of kind `instructions`, step by step
  *     replay_compare.c  compares what it came to
  *
  * A case is checked completely before anything runs; whatever runs it then reads values without errors. A new kind
@@ -135,6 +136,7 @@ struct vmxsim_vector_file {
 
     /* Templates by name: the JSON object maps it to an index. */
     json_t *vmcs_names, *memory_names, *root_names;
+    json_t *vmcs_fields; /* the VMCS templates as they stand in the header: which fields each names */
     struct vmxsim_vmcs *vmcs_templates;
     struct vmxsim_memory_template *memory_templates;
     size_t memory_template_count;
@@ -242,6 +244,13 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file 
                                                       vmxsim_access_visit *visit, void *context,
                                                       enum vmxsim_case_verdict *verdict,
                                                       struct vmxsim_error *error);
+
+/* Runs a case of kind `instructions` and compares it; `visit` is never called. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_instructions(struct vmxsim_vector_file *file,
+                                                         const struct vmxsim_vector_case *vector,
+                                                         vmxsim_access_visit *visit, void *context,
+                                                         enum vmxsim_case_verdict *verdict,
+                                                         struct vmxsim_error *error);
 void vmxsim_access_run_free(struct vmxsim_access_run *run);
 
 /*

@@ -22,19 +22,20 @@ struct vmcs_data {
 };
 
 /* The first doubleword. */
-uint32_t vmcs_region_header(struct vmxsim_memory *memory, uint64_t hpa);
+uint32_t vmxsim_vmcs_region_header(struct vmxsim_memory *memory, uint64_t hpa);
 
-void vmcs_region_load(struct vmxsim_memory *memory, uint64_t hpa, struct vmcs_data *data);
+void vmxsim_vmcs_region_load(struct vmxsim_memory *memory, uint64_t hpa, struct vmcs_data *data);
 /* The first two doublewords stay as they are. */
-void vmcs_region_store(struct vmxsim_memory *memory, uint64_t hpa, const struct vmcs_data *data);
+void vmxsim_vmcs_region_store(struct vmxsim_memory *memory, uint64_t hpa,
+                              const struct vmcs_data *data);
 
 /* Makes the launch state clear. */
-void vmcs_region_clear(struct vmxsim_memory *memory, uint64_t hpa);
-void vmcs_region_set_abort(struct vmxsim_memory *memory, uint64_t hpa, uint32_t indicator);
+void vmxsim_vmcs_region_clear(struct vmxsim_memory *memory, uint64_t hpa);
+void vmxsim_vmcs_region_set_abort(struct vmxsim_memory *memory, uint64_t hpa, uint32_t indicator);
 
 /* One field of a VMCS that is not current. */
-uint64_t vmcs_region_read_field(struct vmxsim_memory *memory, uint64_t hpa, size_t ordinal);
-void vmcs_region_write_field(struct vmxsim_memory *memory, uint64_t hpa, size_t ordinal,
-                             uint64_t value);
+uint64_t vmxsim_vmcs_region_read_field(struct vmxsim_memory *memory, uint64_t hpa, size_t ordinal);
+void vmxsim_vmcs_region_write_field(struct vmxsim_memory *memory, uint64_t hpa, size_t ordinal,
+                                    uint64_t value);
 
 #endif
