@@ -83,16 +83,58 @@ static void check_selectors(struct entry_check *check)
                        rpl(check, &segments[CS]));
 }
 
-/* ---- Base addresses ---- */
+/* ---- Virtual-8086 mode: bases, limits, access rights ---- */
+
+/* One wrong field is put right; several say that this guest is not to be virtual-8086. */
+static void must_equal_all(struct entry_check *check, const uint16_t ordinal[SEGMENT_COUNT],
+                           const uint64_t expected[SEGMENT_COUNT])
+{
+    unsigned wrong = 0;
+
+    for (unsigned i = 0; i < SEGMENT_COUNT; i++)
+        wrong += value(check, ordinal[i]) != expected[i];
+    if (wrong > 1)
+        must_lack(check, RFLAGS, VMXC_RFLAGS_VM);
+    for (unsigned i = 0; i < SEGMENT_COUNT; i++)
+        must_equal(check, ordinal[i], expected[i]);
+}
 
 static void check_virtual_8086_bases(struct entry_check *check)
 {
+    uint16_t base[SEGMENT_COUNT];
+    uint64_t expected[SEGMENT_COUNT];
+
     rule(check, VMXSIM_ENTRY_SEG_V86_BASE);
     if (!virtual_8086(check))
         return;
-    for (unsigned i = 0; i < SEGMENT_COUNT; i++)
-        must_equal(check, segments[i].base, value(check, segments[i].selector) << 4);
+    for (unsigned i = 0; i < SEGMENT_COUNT; i++) {
+        base[i] = segments[i].base;
+        expected[i] = value(check, segments[i].selector) << 4;
+    }
+    must_equal_all(check, base, expected);
 }
+
+static void check_virtual_8086(struct entry_check *check)
+{
+    uint16_t limit[SEGMENT_COUNT], rights[SEGMENT_COUNT];
+    uint64_t expected_limit[SEGMENT_COUNT], expected_rights[SEGMENT_COUNT];
+
+    for (unsigned i = 0; i < SEGMENT_COUNT; i++) {
+        limit[i] = segments[i].limit;
+        expected_limit[i] = VMXC_SEGMENT_LIMIT_VIRTUAL_8086;
+        rights[i] = segments[i].rights;
+        expected_rights[i] = VMXC_SEGMENT_RIGHTS_VIRTUAL_8086;
+    }
+    rule(check, VMXSIM_ENTRY_SEG_V86_LIMIT);
+    if (virtual_8086(check))
+        must_equal_all(check, limit, expected_limit);
+
+    rule(check, VMXSIM_ENTRY_SEG_V86_AR);
+    if (virtual_8086(check))
+        must_equal_all(check, rights, expected_rights);
+}
+
+/* ---- Base addresses ---- */
 
 static void check_32bit_bases(struct entry_check *check)
 {
@@ -123,19 +165,6 @@ static void check_bases(struct entry_check *check)
         must_be_canonical(check, ldtr.base);
 
     check_32bit_bases(check);
-}
-
-/* ---- Limits and access rights of a virtual-8086 guest ---- */
-
-static void check_virtual_8086(struct entry_check *check)
-{
-    rule(check, VMXSIM_ENTRY_SEG_V86_LIMIT);
-    for (unsigned i = 0; virtual_8086(check) && i < SEGMENT_COUNT; i++)
-        must_equal(check, segments[i].limit, VMXC_SEGMENT_LIMIT_VIRTUAL_8086);
-
-    rule(check, VMXSIM_ENTRY_SEG_V86_AR);
-    for (unsigned i = 0; virtual_8086(check) && i < SEGMENT_COUNT; i++)
-        must_equal(check, segments[i].rights, VMXC_SEGMENT_RIGHTS_VIRTUAL_8086);
 }
 
 /* ---- Access rights of the other guests: type, S ---- */
