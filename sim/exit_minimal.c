@@ -77,16 +77,18 @@ enum vmxc_status vmxsim_load_host_state(struct vmxsim_cpu *cpu)
     return loaded ? VMXC_OK : abort_with(cpu, ABORT_LOADING_MSRS);
 }
 
+/* An instruction that causes a VM exit has not been resumed: RF is saved as 0. */
 static void save_guest_registers(struct vmxsim_cpu *cpu)
 {
     struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
     const struct guest_state *guest = &cpu->guest;
+    const uint64_t controls = VMXSIM_VMCS(vmcs, PRIMARY_VM_EXIT_CONTROLS);
 
     VMXSIM_VMCS(vmcs, GUEST_CR0) = guest->cr0;
     VMXSIM_VMCS(vmcs, GUEST_CR3) = guest->cr3;
     VMXSIM_VMCS(vmcs, GUEST_CR4) = guest->cr4;
-    VMXSIM_VMCS(vmcs, GUEST_RFLAGS) = guest->rflags;
-    if (VMXSIM_VMCS(vmcs, PRIMARY_VM_EXIT_CONTROLS) & VMXC_EXIT_SAVE_EFER)
+    VMXSIM_VMCS(vmcs, GUEST_RFLAGS) = guest->rflags & ~VMXC_RFLAGS_RF;
+    if (controls & VMXC_EXIT_SAVE_EFER)
         VMXSIM_VMCS(vmcs, GUEST_IA32_EFER) = guest->efer;
     if (cpu->exits.pml)
         VMXSIM_VMCS(vmcs, PML_INDEX) = cpu->exits.pml_index;

@@ -4,6 +4,7 @@
  * descriptor are reserved, but no failure is defined for them.
  */
 #include "internal/insn.h"
+#include "vmxcore/defs/controls.h"
 
 enum { INVEPT_SINGLE_CONTEXT = 1 };
 enum { INVVPID_ADDRESS = 0, INVVPID_ALL_CONTEXTS = 2 };
@@ -19,15 +20,12 @@ static uint64_t type_operand(const struct vmxsim_cpu *cpu, uint64_t type)
     return vmxsim_insn_mode(cpu).code_64bit ? type : type & UINT32_MAX;
 }
 
-/* An instruction that the processor lacks is undefined in every mode. */
-static enum vmxc_status begin(struct vmxsim_cpu *cpu, uint64_t capability,
-                              enum vmxsim_insn_rule unsupported, uint16_t exit_reason,
-                              struct vmxsim_insn_result *result)
+/* An instruction comes with the secondary control whose translations it invalidates; without it, it is undefined. */
+static bool has_instruction(const struct vmxsim_cpu *cpu, uint64_t control, uint64_t capability)
 {
-    VMXC_TRY(vmxsim_insn_start(cpu, result));
-    if (!has(cpu, capability))
-        return vmxsim_insn_undefined(result, unsupported);
-    return vmxsim_insn_begin(cpu, exit_reason, result);
+    const uint64_t settings = vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_PROCBASED_CTLS2);
+
+    return (VMXC_FIELD_GET(settings, VMXC_VMX_CTLS_ALLOWED1) & control) && has(cpu, capability);
 }
 
 /* ---- INVEPT ---- */
@@ -45,8 +43,10 @@ enum vmxc_status vmxsim_insn_invept(struct vmxsim_cpu *cpu, uint64_t type,
 {
     const uint64_t invept_type = type_operand(cpu, type);
 
-    VMXC_TRY(begin(cpu, VMXC_EPT_VPID_CAP_INVEPT, VMXSIM_INSN_INVEPT_UNSUPPORTED,
-                   VMXC_EXIT_REASON_INVEPT, result));
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
+    if (!has_instruction(cpu, VMXC_SECONDARY_ENABLE_EPT, VMXC_EPT_VPID_CAP_INVEPT))
+        return vmxsim_insn_undefined(result, VMXSIM_INSN_INVEPT_UNSUPPORTED);
+    VMXC_TRY(vmxsim_insn_begin(cpu, VMXC_EXIT_REASON_INVEPT, result));
     if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (!has_invept_type(cpu, invept_type))
@@ -98,8 +98,10 @@ enum vmxc_status vmxsim_insn_invvpid(struct vmxsim_cpu *cpu, uint64_t type,
     const enum vmxsim_insn_rule fault =
         find_invvpid_fault(cpu, type_operand(cpu, type), descriptor);
 
-    VMXC_TRY(begin(cpu, VMXC_EPT_VPID_CAP_INVVPID, VMXSIM_INSN_INVVPID_UNSUPPORTED,
-                   VMXC_EXIT_REASON_INVVPID, result));
+    VMXC_TRY(vmxsim_insn_start(cpu, result));
+    if (!has_instruction(cpu, VMXC_SECONDARY_ENABLE_VPID, VMXC_EPT_VPID_CAP_INVVPID))
+        return vmxsim_insn_undefined(result, VMXSIM_INSN_INVVPID_UNSUPPORTED);
+    VMXC_TRY(vmxsim_insn_begin(cpu, VMXC_EXIT_REASON_INVVPID, result));
     if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     if (fault != VMXSIM_INSN_NONE)

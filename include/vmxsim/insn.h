@@ -7,6 +7,9 @@
  * VM-instruction error field and everything else that the manual says an instruction changes have then been
  * changed.
  *
+ * A guest that vmxsim_cpu_load_guest has loaded is there for memory accesses only: as instructions see it, VMX non-root
+ * operation begins with a VM entry.
+ *
  * Assumptions: A20M is off, the processor is outside SMM and SMX operation, and no SMM-transfer monitor exists.
  *
  * Errors, of every call: VMXC_BAD_STATE (a VMX abort has shut the processor down), VMXC_NO_SPACE (more MSRs are
