@@ -12,6 +12,7 @@
 #ifndef VMXSIM_INTERNAL_ENTRY_H
 #define VMXSIM_INTERNAL_ENTRY_H
 
+#include "internal/entry_names.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/ept.h"
 #include "vmxcore/defs/msr.h"
