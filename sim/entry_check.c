@@ -39,6 +39,7 @@ void rule(struct entry_check *check, enum vmxsim_entry_rule rule)
 {
     end_rule(check);
     check->current = rule;
+    check->stamp = (uint16_t)(rule + 1u);
 }
 
 /* The field at fault comes first among those the rule looked at; it takes a place if there were too many. */
@@ -94,24 +95,15 @@ bool holds(const struct entry_check *check)
 
 /* ---- What rules look at ---- */
 
-static void note_field(struct entry_check *check, uint16_t ordinal)
-{
-    for (unsigned i = 0; i < check->field_count; i++) {
-        if (check->field[i] == ordinal)
-            return;
-    }
-    if (check->field_count < VMXSIM_ENTRY_MAX_FIELDS)
-        check->field[check->field_count++] = ordinal;
-}
-
-uint64_t value(struct entry_check *check, uint16_t ordinal)
+void note_field(struct entry_check *check, uint16_t ordinal)
 {
     const uint64_t *known = check->input->known;
 
-    note_field(check, ordinal);
+    check->seen[ordinal] = check->stamp;
+    if (check->field_count < VMXSIM_ENTRY_MAX_FIELDS)
+        check->field[check->field_count++] = ordinal;
     if (known && !(known[ordinal / 64] >> (ordinal % 64) & 1))
         note_missing(check, ordinal);
-    return check->input->vmcs->value[ordinal];
 }
 
 uint64_t pin(struct entry_check *check)

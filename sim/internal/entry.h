@@ -32,7 +32,9 @@ struct entry_check {
     uint64_t beyond_width; /* bits a physical address must not have */
 
     /* The rule being evaluated. */
-    enum vmxsim_entry_rule current; /* VMXSIM_ENTRY_RULE_COUNT: none yet */
+    enum vmxsim_entry_rule current;       /* VMXSIM_ENTRY_RULE_COUNT: none yet */
+    uint16_t stamp;                       /* current + 1 */
+    uint16_t seen[VMXC_VMCS_FIELD_COUNT]; /* stamp of the last rule that looked at the field */
     bool violated;
     bool missing;
     uint16_t missing_ordinal;
@@ -62,8 +64,16 @@ bool holds(const struct entry_check *check);
 
 /* ---- entry_check.c: what rules look at ---- */
 
+/* The current rule looks at this field for the first time. */
+void note_field(struct entry_check *check, uint16_t ordinal);
+
 /* Value of a field; notes that the current rule looked at it. */
-uint64_t value(struct entry_check *check, uint16_t ordinal);
+static inline uint64_t value(struct entry_check *check, uint16_t ordinal)
+{
+    if (check->seen[ordinal] != check->stamp)
+        note_field(check, ordinal);
+    return check->input->vmcs->value[ordinal];
+}
 
 /* Control words as they count: one that is not activated is 0. */
 uint64_t pin(struct entry_check *check);

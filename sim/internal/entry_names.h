@@ -44,6 +44,7 @@
 #define nearest_canonical(...) vmxsim_entry_nearest_canonical(__VA_ARGS__)
 #define nearest_pat(...) vmxsim_entry_nearest_pat(__VA_ARGS__)
 #define no_single_field(...) vmxsim_entry_no_single_field(__VA_ARGS__)
+#define note_field(...) vmxsim_entry_note_field(__VA_ARGS__)
 #define pin(...) vmxsim_entry_pin(__VA_ARGS__)
 #define primary vmxsim_entry_primary /* also passed as a function */
 #define replace_by(...) vmxsim_entry_replace_by(__VA_ARGS__)
