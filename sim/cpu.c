@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "internal/cpu.h"
+#include "internal/msr_switch.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
@@ -14,6 +15,9 @@
 /* CR0 bits that a VM entry never changes. Source: SDM, "Loading Guest Control Registers, Debug Registers, and MSRs". */
 #define CR0_KEPT \
     (VMXC_BIT(4) | VMXC_BITS(15, 6) | VMXC_BIT(17) | VMXC_BITS(28, 19) | VMXC_CR0_NW | VMXC_CR0_CD)
+
+/* Bits of DR7 that a VM entry loads; bit 10 is always 1. */
+#define DR7_WRITABLE (VMXC_BITS(9, 0) | VMXC_BIT(11) | VMXC_BIT(13) | VMXC_BITS(31, 16))
 
 #define ACCESS_RIGHTS_DPL VMXC_BITS(6, 5)
 #define ACCESS_RIGHTS_L   VMXC_BIT(13)
@@ -57,6 +61,7 @@ void vmxsim_cpu_reset(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *ro
         .profile = cpu->profile,
         .execution.rflags = VMXC_RFLAGS_1,
         .vmx = {.vmxon_pointer = VMXC_VMCS_POINTER_NONE, .current = VMXC_VMCS_POINTER_NONE},
+        .dr = {[6] = DR6_RESET, [7] = DR7_RESET},
     };
     vmxsim_cpu_set_root_state(cpu, root);
 }
@@ -181,10 +186,12 @@ static void load_registers(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmc
         .cpl =
             (uint8_t)VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS), ACCESS_RIGHTS_DPL),
     };
-    guest->mode = paging_mode(guest);
     guest->mode_64bit = (guest->efer & VMXC_EFER_LMA) &&
                         (VMXSIM_VMCS(vmcs, GUEST_CS_ACCESS_RIGHTS) & ACCESS_RIGHTS_L);
-    guest->linear_width = (guest->cr4 & VMXC_CR4_LA57) ? 57 : 48;
+    guest->mode = paging_mode(guest);
+    if (entry & VMXC_ENTRY_LOAD_DEBUG_CONTROLS)
+        cpu->dr[7] = (VMXSIM_VMCS(vmcs, GUEST_DR7) & DR7_WRITABLE) | DR7_RESET;
+    cpu->preemption_timer = (uint32_t)VMXSIM_VMCS(vmcs, PREEMPTION_TIMER_VALUE);
 }
 
 /* PAE paging uses four PDPTE registers: from the VMCS with EPT, otherwise from the table that CR3 names. */
@@ -265,10 +272,19 @@ static void set_long_format(struct guest_state *guest, const struct vmxsim_featu
     guest->reserved.leaf[2] |= VMXC_BITS(20, 13);
 }
 
+void vmxsim_cpu_select_guest_paging(struct vmxsim_cpu *cpu)
+{
+    cpu->guest.mode = paging_mode(&cpu->guest);
+    vmxsim_cpu_update_guest_paging(cpu);
+}
+
 void vmxsim_cpu_update_guest_paging(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_features *features = vmxsim_profile_features(cpu->profile);
 
+    cpu->guest.linear_width = (cpu->guest.cr4 & VMXC_CR4_LA57) ? 57 : 48;
+    cpu->guest.levels = 0;
+    memset(cpu->guest.large_page, 0, sizeof(cpu->guest.large_page));
     memset(&cpu->guest.reserved, 0, sizeof(cpu->guest.reserved));
     switch (cpu->guest.mode) {
     case PAGING_NONE:
@@ -324,7 +340,9 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
     const uint64_t secondary = secondary_controls(vmcs);
 
     cpu->exits = (struct exit_controls){
+        .pin = VMXSIM_VMCS(vmcs, PIN_BASED_CONTROLS),
         .primary = VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS),
+        .secondary = secondary,
         .io_bitmap_a = VMXSIM_VMCS(vmcs, IO_BITMAP_A_ADDRESS),
         .io_bitmap_b = VMXSIM_VMCS(vmcs, IO_BITMAP_B_ADDRESS),
         .msr_bitmap = VMXSIM_VMCS(vmcs, MSR_BITMAP_ADDRESS),
@@ -366,11 +384,15 @@ enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxs
     const uint64_t levels =
         VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, EPT_POINTER), VMXC_EPTP_WALK_LENGTH) + 1;
 
+    if (cpu->vmx.current != VMXC_VMCS_POINTER_NONE)
+        return vmxsim_error_set(error, VMXC_BAD_STATE, "a VMCS is current");
     if (unsupported)
         return vmxsim_error_set(error, VMXC_UNSUPPORTED, "not modelled: %s", unsupported);
     if ((secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_EPT) && levels != 4 && levels != 5)
         return vmxsim_error_set(error, VMXC_INVALID_INPUT, "EPTP: page-walk length %u",
                                 (unsigned)levels);
+    cpu->vmx.vmcs.fields = *vmcs;
     vmxsim_cpu_load_guest_state(cpu, vmcs);
-    return VMXC_OK;
+    cpu->vmx.mode = VMXSIM_VMX_NON_ROOT;
+    return vmxsim_msr_switch_load_guest(cpu);
 }

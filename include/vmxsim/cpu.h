@@ -67,7 +67,7 @@ struct vmxsim_page_translation {
 
 enum vmxsim_outcome_kind {
     VMXSIM_OUTCOME_COMPLETE,
-    VMXSIM_OUTCOME_GUEST_EXCEPTION, /* an exception the exception bitmap does not intercept */
+    VMXSIM_OUTCOME_GUEST_EXCEPTION, /* the guest takes an exception, or an interrupt or NMI, itself */
     VMXSIM_OUTCOME_VM_EXIT,
 };
 
@@ -92,6 +92,10 @@ struct vmxsim_outcome {
     uint64_t guest_physical;
     uint32_t interruption_info;
     uint32_t interruption_error_code;
+    bool instruction_info_defined;
+    uint32_t instruction_info;
+
+    uint64_t value; /* what a completed MOV from a control or debug register, or SMSW, read */
 
     /* An EPT violation that became a virtualization exception: what its information area says. */
     bool ve_converted;
@@ -154,7 +158,9 @@ void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_
 /*
  * Puts the processor into VMX non-root operation with the state that a successful VM entry from this VMCS gives,
  * nothing cached. No VM-entry check is made. Controls that the model does not implement in guest accesses are
- * refused, not ignored. Errors: VMXC_UNSUPPORTED; `error` names the control.
+ * refused, not ignored. The processor keeps a copy of the VMCS, which has no region in memory: vmxsim_exit_vmcs (exit.h).
+ * Errors: VMXC_UNSUPPORTED (`error` names the control), VMXC_BAD_STATE (a VMCS is current: VMLAUNCH is the way),
+ * VMXC_INVALID_INPUT (EPTP), VMXC_NO_SPACE (MSRs).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu,
                                                        const struct vmxsim_vmcs *vmcs,

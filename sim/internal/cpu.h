@@ -9,6 +9,7 @@
 #include "internal/vmcs_region.h"
 #include "vmxcore/defs/paging.h"
 #include "vmxsim/cpu.h"
+#include "vmxsim/exit.h"
 #include "vmxsim/insn.h"
 
 enum paging_mode {
@@ -56,7 +57,7 @@ struct ept_state {
 };
 
 struct exit_controls {
-    uint64_t primary; /* primary processor-based VM-execution controls */
+    uint64_t pin, primary, secondary; /* VM-execution controls; secondary: 0 if not activated */
     uint64_t io_bitmap_a, io_bitmap_b, msr_bitmap;
     uint32_t exception_bitmap, page_fault_mask, page_fault_match;
     bool pml;
@@ -101,9 +102,21 @@ struct vmxsim_cpu {
     struct ept_state ept;
     struct exit_controls exits;
     struct msr_overlay msrs;
+
+    uint64_t dr[8]; /* DR0 to DR3, DR6, DR7 of whatever is executing */
+    uint8_t cr8;
+    uint32_t preemption_timer;     /* counts left; of use while the control is 1 */
+    struct vmxsim_host_state host; /* as the last VM exit loaded it */
 };
 
+/* Values at reset. Source: SDM, "Processor State After Reset". */
+#define DR6_RESET UINT64_C(0xffff0ff0)
+#define DR7_RESET UINT64_C(0x400)
+
 /* ---- cpu.c ---- */
+
+/* The paging mode that CR0, CR4 and EFER of the guest select, and what follows from it. */
+void vmxsim_cpu_select_guest_paging(struct vmxsim_cpu *cpu);
 
 /* Guest state, EPT and controls as vmxsim_cpu_load_guest loads them; what accesses do not model is noted. */
 void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs);
