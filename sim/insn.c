@@ -4,7 +4,7 @@
  * "Conventions" (VMsucceed, VMfail).
  */
 #include "internal/insn.h"
-
+#include "internal/exit.h"
 #include "vmxcore/defs/controls.h"
 
 /* CF, PF, AF, ZF, SF, OF. */
@@ -167,7 +167,7 @@ enum vmxc_status vmxsim_insn_protection(struct vmxsim_insn_result *result,
     return VMXC_OK;
 }
 
-static uint32_t instruction_length(uint16_t exit_reason)
+static uint8_t instruction_length(uint16_t exit_reason)
 {
     switch (exit_reason) {
     case VMXC_EXIT_REASON_VMCALL:
@@ -184,7 +184,13 @@ static uint32_t instruction_length(uint16_t exit_reason)
 enum vmxc_status vmxsim_insn_exit(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result,
                                   uint16_t exit_reason, enum vmxsim_insn_rule rule)
 {
-    VMXC_TRY(vmxsim_minimal_vm_exit(cpu, exit_reason, 0, instruction_length(exit_reason)));
+    const struct vmxsim_outcome outcome = {
+        .kind = VMXSIM_OUTCOME_VM_EXIT, .exit_reason = exit_reason, .qualification_defined = true};
+    const struct vmxsim_exit_context context = {.instruction_length =
+                                                    instruction_length(exit_reason)};
+    enum vmxc_vmx_abort abort; /* noted in the processor's state */
+
+    VMXC_TRY(vmxsim_exit_perform(cpu, &outcome, &context, &abort));
     result->kind = VMXSIM_INSN_VM_EXIT;
     result->exit_reason = exit_reason;
     result->rule = rule;

@@ -8,6 +8,7 @@
  *
  * Source: Intel SDM volume 3, "VM Entries", "VM-Entry Failures During or After Loading Guest State".
  */
+#include "internal/exit.h"
 #include "internal/insn.h"
 #include "internal/msr_switch.h"
 #include "vmxcore/defs/controls.h"
@@ -62,12 +63,13 @@ static enum vmxc_status fail_entry(struct vmxsim_cpu *cpu,
                                    struct vmxsim_insn_result *result)
 {
     struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
+    enum vmxc_vmx_abort abort; /* noted in the processor's state */
 
     if (outcome->number == VMXC_EXIT_REASON_ENTRY_FAILURE_MSR_LOADING)
         VMXC_TRY(load_guest(cpu, outcome->qualification - 1));
     VMXSIM_VMCS(vmcs, EXIT_REASON) = VMXC_EXIT_REASON_ENTRY_FAILURE | outcome->number;
     VMXSIM_VMCS(vmcs, EXIT_QUALIFICATION) = outcome->qualification;
-    VMXC_TRY(vmxsim_load_host_state(cpu));
+    VMXC_TRY(vmxsim_exit_enter_root(cpu, &abort));
     result->kind = VMXSIM_INSN_ENTRY_FAILURE;
     result->exit_reason = (uint16_t)outcome->number;
     result->qualification = outcome->qualification;

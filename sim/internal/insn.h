@@ -87,16 +87,4 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_insn_enter(struct vmxsim_cpu *cpu, bool 
                                                    struct vmxsim_entry_report *report,
                                                    struct vmxsim_insn_result *result);
 
-/* ---- exit_minimal.c ---- */
-
-/*
- * A VM exit with no information but reason, qualification and instruction length; the guest has changed nothing that
- * the model does not hold. Errors: VMXC_NO_SPACE.
- */
-VMXC_MUST_CHECK enum vmxc_status vmxsim_minimal_vm_exit(struct vmxsim_cpu *cpu, uint16_t reason,
-                                                        uint64_t qualification,
-                                                        uint32_t instruction_length);
-/* What VM exits and VM-entry failures do last: VMX root operation with the host state. Errors: VMXC_NO_SPACE. */
-VMXC_MUST_CHECK enum vmxc_status vmxsim_load_host_state(struct vmxsim_cpu *cpu);
-
 #endif
