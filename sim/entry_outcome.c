@@ -93,24 +93,26 @@ static void add_outcome(struct vmxsim_entry_report *report, struct vmxsim_entry_
 
 /* The list is processed in order: the entry with the lowest number fails. */
 static void add_msr_load_outcome(const struct vmxsim_entry_input *input,
-                                 struct vmxsim_entry_report *report, uint32_t first)
+                                 struct vmxsim_entry_report *report)
 {
-    const struct vmxsim_entry_violation *lowest = &report->violation[first];
+    const struct vmxsim_entry_violation *lowest = &report->violation[0];
 
-    for (uint32_t i = first; i < report->violation_count; i++) {
+    for (uint32_t i = 1; i < report->violation_count; i++) {
         if (report->violation[i].qualification < lowest->qualification)
             lowest = &report->violation[i];
     }
     add_outcome(report, outcome_of(input, lowest));
+    if (lowest->qualification_varies)
+        add_outcome(report, (struct vmxsim_entry_outcome){VMXSIM_ENTRY_ENTERED, 0, 0});
 }
 
 /* Every rule of the stage may be the one that a processor finds first. */
 static void add_stage_outcomes(const struct vmxsim_entry_input *input,
-                               struct vmxsim_entry_report *report, uint32_t first, enum stage stage)
+                               struct vmxsim_entry_report *report, enum stage stage)
 {
     bool only_optional = true;
 
-    for (uint32_t i = first; i < report->violation_count; i++) {
+    for (uint32_t i = 0; i < report->violation_count; i++) {
         const struct vmxsim_entry_violation *violation = &report->violation[i];
         if (stage_of(violation->rule) != stage)
             break;
@@ -134,7 +136,7 @@ void entry_outcomes(const struct vmxsim_entry_input *input, struct vmxsim_entry_
     if (stage == STAGE_BASIC)
         add_outcome(report, outcome_of(input, &report->violation[0]));
     else if (stage == STAGE_MSR_LOAD)
-        add_msr_load_outcome(input, report, 0);
+        add_msr_load_outcome(input, report);
     else
-        add_stage_outcomes(input, report, 0, stage);
+        add_stage_outcomes(input, report, stage);
 }
