@@ -42,15 +42,13 @@ static struct vmxsim_entry_processor processor_of(struct vmxsim_vector_file *fil
 struct vmxsim_entry_outcome vmxsim_case_entry(struct vmxsim_vector_file *file,
                                               const struct vmxsim_vector_case *vector)
 {
-    const struct vmxsim_entry_processor processor = processor_of(file, vector);
-    struct vmxsim_vmcs vmcs;
-
-    vmxsim_build_vmcs(file, json_object_get(vector->value, "vmcs"), &vmcs);
-    vmxsim_entry_check(&(struct vmxsim_entry_input){.vmcs = &vmcs,
+    file->entry_processor = processor_of(file, vector);
+    vmxsim_build_vmcs(file, json_object_get(vector->value, "vmcs"), &file->entry_vmcs);
+    file->entry_input = (struct vmxsim_entry_input){.vmcs = &file->entry_vmcs,
                                                     .profile = file->profile,
-                                                    .processor = &processor,
-                                                    .memory = file->memory},
-                       &file->entry_report);
+                                                    .processor = &file->entry_processor,
+                                                    .memory = file->memory};
+    vmxsim_entry_check(&file->entry_input, &file->entry_report);
     return file->entry_report.outcome[0];
 }
 
@@ -155,4 +153,59 @@ enum vmxc_status vmxsim_run_entry(struct vmxsim_vector_file *file,
     (void)vmxsim_case_entry(file, vector);
     *verdict = vmxsim_entry_agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
     return VMXC_OK;
+}
+
+/* ---- One case, for the eye ---- */
+
+static enum vmxc_status show_case(struct vmxsim_vector_file *file,
+                                  const struct vmxsim_vector_case *vector,
+                                  vmxsim_entry_visit *visit, void *context,
+                                  struct vmxsim_error *error)
+{
+    if (vector->kind != VMXSIM_CASE_ENTRY && vector->kind != VMXSIM_CASE_ACCESS)
+        return vmxsim_error_set(error, VMXC_UNSUPPORTED, "%s: %s: kind %s has no single VM entry",
+                                file->document, vector->id, vmxsim_case_kind_name(vector->kind));
+    vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
+    if (file->run.failed)
+        return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
+    (void)vmxsim_case_entry(file, vector);
+    visit(context, &file->entry_input, &file->entry_report);
+    return VMXC_OK;
+}
+
+/* Reads up to the case. */
+static enum vmxc_status find_case(struct vmxsim_vector_file *file, const char *id,
+                                  vmxsim_entry_visit *visit, void *context,
+                                  struct vmxsim_error *error)
+{
+    for (;;) {
+        struct vmxsim_vector_case vector;
+        json_t *value;
+        bool found = false;
+        VMXC_TRY(vmxsim_vector_file_next(file, &value, error));
+        if (value == NULL)
+            return vmxsim_error_set(error, VMXC_NOT_FOUND, "%s: there is no case \"%s\"",
+                                    file->path, id);
+        enum vmxc_status status = vmxsim_vector_case_read(file, value, &vector, error);
+        if (status == VMXC_OK) {
+            found = strcmp(vector.id, id) == 0;
+            if (found)
+                status = show_case(file, &vector, visit, context, error);
+        }
+        json_decref(value);
+        if (found || status != VMXC_OK)
+            return status;
+    }
+}
+
+enum vmxc_status vmxsim_replay_entry(const char *path, const char *id, vmxsim_entry_visit *visit,
+                                     void *context, struct vmxsim_error *error)
+{
+    struct vmxsim_vector_file file;
+
+    enum vmxc_status status = vmxsim_vector_file_open(&file, path, error);
+    if (status == VMXC_OK)
+        status = find_case(&file, id, visit, context, error);
+    vmxsim_vector_file_close(&file);
+    return status;
 }

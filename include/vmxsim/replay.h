@@ -6,6 +6,7 @@
 #define VMXSIM_REPLAY_H
 
 #include "vmxsim/cpu.h"
+#include "vmxsim/entry.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -64,6 +65,16 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_replay_trace(
     void (*visit)(void *context, size_t index, const struct vmxsim_access *access,
                   const struct vmxsim_outcome *outcome, const struct vmxsim_trail *trail),
     void *context, struct vmxsim_error *error);
+
+/*
+ * The VM entry of one case of kind `entry` or `access`: what is checked, and the report. Both live during the call only.
+ * Errors: as vmxsim_replay_trace.
+ */
+typedef void vmxsim_entry_visit(void *context, const struct vmxsim_entry_input *input,
+                                const struct vmxsim_entry_report *report);
+VMXC_MUST_CHECK enum vmxc_status vmxsim_replay_entry(const char *path, const char *id,
+                                                     vmxsim_entry_visit *visit, void *context,
+                                                     struct vmxsim_error *error);
 
 /* Static name of a kind: "access" ... */
 const char *vmxsim_case_kind_name(enum vmxsim_case_kind kind);

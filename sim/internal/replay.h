@@ -146,7 +146,13 @@ struct vmxsim_vector_file {
     json_t *ids;        /* of the cases so far */
 
     struct vmxsim_access_run run;
-    struct vmxsim_entry_report entry_report; /* of the last VM entry */
+
+    /* The last VM entry. */
+    struct vmxsim_vmcs entry_vmcs;
+    struct vmxsim_entry_processor entry_processor;
+    struct vmxsim_entry_input entry_input;
+    struct vmxsim_entry_report entry_report;
+
     struct vmxsim_text reason; /* of the last verdict */
 };
 
