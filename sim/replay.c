@@ -15,7 +15,7 @@ typedef enum vmxc_status run_case(struct vmxsim_vector_file *file,
 
 static const struct {
     const char *name;
-    run_case *run; /* NULL: the model does not do that yet */
+    run_case *run;
 } kinds[VMXSIM_CASE_KIND_COUNT] = {
     [VMXSIM_CASE_ACCESS] = {"access", vmxsim_run_access},
     [VMXSIM_CASE_ENTRY] = {"entry", vmxsim_run_entry},
@@ -159,10 +159,7 @@ static enum vmxc_status replay_case(struct vmxsim_vector_file *file, json_t *val
 
     VMXC_TRY(vmxsim_vector_case_read(file, value, &vector, error));
     vmxsim_text_clear(&file->reason);
-    if (kinds[vector.kind].run != NULL)
-        VMXC_TRY(kinds[vector.kind].run(file, &vector, NULL, NULL, &verdict, error));
-    else
-        vmxsim_text_add(&file->reason, "kind %s is not supported yet", kinds[vector.kind].name);
+    VMXC_TRY(kinds[vector.kind].run(file, &vector, NULL, NULL, &verdict, error));
     if (file->reason.failed)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
     report_case(file, &vector, verdict, reporter);
@@ -205,9 +202,6 @@ static enum vmxc_status trace_case(struct vmxsim_vector_file *file,
                                    vmxsim_access_visit *visit, void *context,
                                    struct vmxsim_error *error)
 {
-    if (kinds[vector->kind].run == NULL)
-        return vmxsim_error_set(error, VMXC_UNSUPPORTED, "%s: %s: kind %s is not supported yet",
-                                file->document, vector->id, kinds[vector->kind].name);
     enum vmxsim_case_verdict verdict = VMXSIM_CASE_UNSUPPORTED;
     VMXC_TRY(kinds[vector->kind].run(file, vector, visit, context, &verdict, error));
     if (verdict == VMXSIM_CASE_UNSUPPORTED)
