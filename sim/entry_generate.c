@@ -11,7 +11,7 @@
 static uint64_t within_width(const struct vmxsim_profile *profile)
 {
     const bool short_addresses =
-        profile_msr(profile, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_ADDRESS_32;
+        vmxsim_round_msr(profile, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_ADDRESS_32;
     const unsigned width = short_addresses ? 32 : vmxsim_profile_features(profile)->maxphyaddr;
 
     return VMXC_BIT(width) - 1;
@@ -30,11 +30,11 @@ void vmxsim_entry_round(const struct vmxsim_profile *profile,
 
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
         vmcs->value[i] &= vmxsim_vmcs_width_mask(vmxsim_vmcs_encoding(i));
-    round_controls(&round);
-    round_host(&round);
-    round_guest_registers(&round);
-    round_guest_segments(&round);
-    round_guest_events(&round);
+    vmxsim_round_controls(&round);
+    vmxsim_round_host(&round);
+    vmxsim_round_guest_registers(&round);
+    vmxsim_round_guest_segments(&round);
+    vmxsim_round_guest_events(&round);
 }
 
 /* ---- Recipes ---- */
@@ -121,23 +121,23 @@ static struct control_settings settings_of(const struct breaking *breaking, uint
     const struct vmxsim_profile *profile = breaking->profile;
 
     if (ordinal == VMXC_VMCS_ORDINAL_HOST_CR4 || ordinal == VMXC_VMCS_ORDINAL_GUEST_CR4)
-        return (struct control_settings){profile_msr(profile, VMXC_MSR_VMX_CR4_FIXED0),
-                                         profile_msr(profile, VMXC_MSR_VMX_CR4_FIXED1)};
+        return (struct control_settings){vmxsim_round_msr(profile, VMXC_MSR_VMX_CR4_FIXED0),
+                                         vmxsim_round_msr(profile, VMXC_MSR_VMX_CR4_FIXED1)};
     if (ordinal == VMXC_VMCS_ORDINAL_HOST_CR0)
-        return (struct control_settings){profile_msr(profile, VMXC_MSR_VMX_CR0_FIXED0),
-                                         profile_msr(profile, VMXC_MSR_VMX_CR0_FIXED1)};
+        return (struct control_settings){vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED0),
+                                         vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED1)};
     /* Unrestricted guests are free to clear PE and PG. */
     if (ordinal == VMXC_VMCS_ORDINAL_GUEST_CR0)
-        return (struct control_settings){profile_msr(profile, VMXC_MSR_VMX_CR0_FIXED0) &
+        return (struct control_settings){vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED0) &
                                              ~(VMXC_CR0_PE | VMXC_CR0_PG),
-                                         profile_msr(profile, VMXC_MSR_VMX_CR0_FIXED1)};
-    return profile_controls(profile, ordinal);
+                                         vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED1)};
+    return vmxsim_round_settings(profile, ordinal);
 }
 
 /* An activity state that the manual names, but the processor does not offer. */
 static bool is_missing_activity(const struct breaking *breaking, const struct pin *pin)
 {
-    const uint64_t misc = profile_msr(breaking->profile, VMXC_MSR_VMX_MISC);
+    const uint64_t misc = vmxsim_round_msr(breaking->profile, VMXC_MSR_VMX_MISC);
 
     return pin->ordinal == VMXC_VMCS_ORDINAL_GUEST_ACTIVITY_STATE && pin->value >= 1 &&
            pin->value <= 3 && !(misc >> (5 + pin->value) & 1);

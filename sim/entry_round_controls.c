@@ -5,7 +5,8 @@
  */
 #include "internal/entry_round.h"
 
-struct control_settings profile_controls(const struct vmxsim_profile *profile, uint16_t ordinal)
+struct control_settings vmxsim_round_settings(const struct vmxsim_profile *profile,
+                                              uint16_t ordinal)
 {
     static const struct {
         uint16_t ordinal;
@@ -22,18 +23,21 @@ struct control_settings profile_controls(const struct vmxsim_profile *profile, u
         {VMXC_VMCS_ORDINAL_VM_ENTRY_CONTROLS, VMXC_MSR_VMX_ENTRY_CTLS,
          VMXC_MSR_VMX_TRUE_ENTRY_CTLS},
     };
-    const bool has_true = profile_msr(profile, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_TRUE_CONTROLS;
+    const bool has_true =
+        vmxsim_round_msr(profile, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_TRUE_CONTROLS;
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (words[i].ordinal == ordinal) {
-            const uint64_t msr = profile_msr(profile, has_true ? words[i].true_msr : words[i].msr);
+            const uint64_t msr =
+                vmxsim_round_msr(profile, has_true ? words[i].true_msr : words[i].msr);
             return (struct control_settings){msr & UINT32_MAX, msr >> 32};
         }
     }
     if (ordinal == VMXC_VMCS_ORDINAL_TERTIARY_PROCESSOR_BASED_CONTROLS)
-        return (struct control_settings){0, profile_msr(profile, VMXC_MSR_VMX_PROCBASED_CTLS3)};
+        return (struct control_settings){0,
+                                         vmxsim_round_msr(profile, VMXC_MSR_VMX_PROCBASED_CTLS3)};
     if (ordinal == VMXC_VMCS_ORDINAL_SECONDARY_VM_EXIT_CONTROLS)
-        return (struct control_settings){0, profile_msr(profile, VMXC_MSR_VMX_EXIT_CTLS2)};
+        return (struct control_settings){0, vmxsim_round_msr(profile, VMXC_MSR_VMX_EXIT_CTLS2)};
     return (struct control_settings){0, UINT64_MAX};
 }
 
@@ -50,11 +54,11 @@ static void round_to_capabilities(struct entry_round *round)
     };
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        const struct control_settings settings = profile_controls(round->profile, words[i]);
+        const struct control_settings settings = vmxsim_round_settings(round->profile, words[i]);
         uint64_t *word = &round->vmcs->value[words[i]];
         *word = (*word | settings.must_be_1) & settings.may_be_1;
     }
-    FIELD(round, VM_FUNCTION_CONTROLS) &= profile_msr(round->profile, VMXC_MSR_VMX_VMFUNC);
+    FIELD(round, VM_FUNCTION_CONTROLS) &= vmxsim_round_msr(round->profile, VMXC_MSR_VMX_VMFUNC);
 }
 
 /* Without one control, others are switched off. */
@@ -123,7 +127,7 @@ static void round_transitions(struct entry_round *round)
           round->processor->in_smm);
     needs(entry, VMXC_ENTRY_DEACTIVATE_DUAL_MONITOR, !(*entry & VMXC_ENTRY_ENTRY_TO_SMM));
     needs(entry, VMXC_ENTRY_LOAD_RTIT_CTL,
-          !(profile_msr(round->profile, VMXC_MSR_RTIT_CTL) & VMXC_BIT(0)));
+          !(vmxsim_round_msr(round->profile, VMXC_MSR_RTIT_CTL) & VMXC_BIT(0)));
 
     /* The host's mode is the processor's. */
     round->host_64 = round->processor->efer & VMXC_EFER_LMA;
@@ -211,8 +215,8 @@ static void at_most(uint64_t *number, uint64_t most)
 
 static void round_numbers(struct entry_round *round)
 {
-    const uint64_t misc = profile_msr(round->profile, VMXC_MSR_VMX_MISC);
-    const uint64_t ept_cap = profile_msr(round->profile, VMXC_MSR_VMX_EPT_VPID_CAP);
+    const uint64_t misc = vmxsim_round_msr(round->profile, VMXC_MSR_VMX_MISC);
+    const uint64_t ept_cap = vmxsim_round_msr(round->profile, VMXC_MSR_VMX_EPT_VPID_CAP);
     uint64_t *const timer = &FIELD(round, VIRTUAL_TIMER_VECTOR);
 
     at_most(&FIELD(round, CR3_TARGET_COUNT), VMXC_FIELD_GET(misc, VMXC_VMX_MISC_CR3_TARGETS));
@@ -229,7 +233,7 @@ static void round_numbers(struct entry_round *round)
         *timer += 16;
 }
 
-void round_controls(struct entry_round *round)
+void vmxsim_round_controls(struct entry_round *round)
 {
     round_to_capabilities(round);
     round_transitions(round);

@@ -47,9 +47,9 @@ static void round_injection(struct entry_round *round)
     uint64_t *const length = &FIELD(round, VM_ENTRY_INSTRUCTION_LENGTH);
     const bool protected_mode = FIELD(round, GUEST_CR0) & VMXC_CR0_PE;
     const struct control_settings primary =
-        profile_controls(round->profile, VMXC_VMCS_ORDINAL_PRIMARY_PROCESSOR_BASED_CONTROLS);
+        vmxsim_round_settings(round->profile, VMXC_VMCS_ORDINAL_PRIMARY_PROCESSOR_BASED_CONTROLS);
     const bool any_code =
-        profile_msr(round->profile, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_ANY_ERROR_CODE;
+        vmxsim_round_msr(round->profile, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_ANY_ERROR_CODE;
     uint64_t type = VMXC_FIELD_GET(*info, INFO_TYPE), code = *info & INFO_ERROR_CODE;
 
     if (type == RESERVED || (type == OTHER && !(primary.may_be_1 & VMXC_PRIMARY_MONITOR_TRAP_FLAG)))
@@ -68,7 +68,7 @@ static void round_injection(struct entry_round *round)
 static void round_interruptibility(struct entry_round *round)
 {
     const bool smm = round->processor->in_smm;
-    const bool sgx = profile_cpuid(round->profile, 7, 1) & VMXC_BIT(2);
+    const bool sgx = vmxsim_round_cpuid(round->profile, 7, 1) & VMXC_BIT(2);
     const bool fred_user = (FIELD(round, GUEST_CR4) & VMXC_CR4_FRED) &&
                            (FIELD(round, GUEST_SS_ACCESS_RIGHTS) & VMXC_SEGMENT_DPL);
     uint64_t *const blocking = &FIELD(round, GUEST_INTERRUPTIBILITY_STATE);
@@ -100,7 +100,7 @@ static bool is_blocked(const struct entry_round *round)
 /* An event may be injected in every state only if it is an NMI, or nothing at all. */
 static void round_activity(struct entry_round *round)
 {
-    const uint64_t misc = profile_msr(round->profile, VMXC_MSR_VMX_MISC);
+    const uint64_t misc = vmxsim_round_msr(round->profile, VMXC_MSR_VMX_MISC);
     uint64_t *const activity = &FIELD(round, GUEST_ACTIVITY_STATE);
     const bool any = FIELD(round, VM_ENTRY_INTERRUPTION_INFO) & INFO_VALID;
     const bool user = FIELD(round, GUEST_SS_ACCESS_RIGHTS) & VMXC_SEGMENT_DPL;
@@ -129,7 +129,7 @@ static void round_pending_debug(struct entry_round *round)
         *pending |= VMXC_PENDING_DEBUG_SINGLE_STEP;
 }
 
-void round_guest_events(struct entry_round *round)
+void vmxsim_round_guest_events(struct entry_round *round)
 {
     const bool fred_user = (FIELD(round, GUEST_CR4) & VMXC_CR4_FRED) &&
                            (FIELD(round, GUEST_SS_ACCESS_RIGHTS) & VMXC_SEGMENT_DPL);

@@ -8,18 +8,18 @@ static void round_guest_control_registers(struct entry_round *round)
 {
     const struct vmxsim_profile *profile = round->profile;
     uint64_t *const cr0 = &FIELD(round, GUEST_CR0), *const cr4 = &FIELD(round, GUEST_CR4);
-    uint64_t must = profile_msr(profile, VMXC_MSR_VMX_CR0_FIXED0);
+    uint64_t must = vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED0);
 
     if (round->unrestricted)
         must &= ~(VMXC_CR0_PE | VMXC_CR0_PG);
     if (round->ia32e)
         must |= VMXC_CR0_PG;
-    *cr0 =
-        (*cr0 | must) & (profile_msr(profile, VMXC_MSR_VMX_CR0_FIXED1) | VMXC_CR0_NW | VMXC_CR0_CD);
+    *cr0 = (*cr0 | must) &
+           (vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED1) | VMXC_CR0_NW | VMXC_CR0_CD);
     if (*cr0 & VMXC_CR0_PG)
         *cr0 |= VMXC_CR0_PE;
-    *cr4 = (*cr4 | profile_msr(profile, VMXC_MSR_VMX_CR4_FIXED0)) &
-           profile_msr(profile, VMXC_MSR_VMX_CR4_FIXED1);
+    *cr4 = (*cr4 | vmxsim_round_msr(profile, VMXC_MSR_VMX_CR4_FIXED0)) &
+           vmxsim_round_msr(profile, VMXC_MSR_VMX_CR4_FIXED1);
     if (round->ia32e)
         *cr4 |= VMXC_CR4_PAE;
     else
@@ -29,7 +29,7 @@ static void round_guest_control_registers(struct entry_round *round)
         *cr4 &= ~VMXC_CR4_PAE;
     if (*cr4 & VMXC_CR4_CET)
         *cr0 |= VMXC_CR0_WP;
-    FIELD(round, GUEST_CR3) = round_cr3(round, FIELD(round, GUEST_CR3));
+    FIELD(round, GUEST_CR3) = vmxsim_round_cr3(round, FIELD(round, GUEST_CR3));
     FIELD(round, GUEST_DR7) &= UINT32_MAX;
 }
 
@@ -38,9 +38,10 @@ static void round_guest_cet(struct entry_round *round)
     const unsigned width = round->features->linear_width;
     uint64_t *const isst = &FIELD(round, GUEST_INTERRUPT_SSP_TABLE);
 
-    FIELD(round, GUEST_S_CET) = round_s_cet(FIELD(round, GUEST_S_CET), width);
-    FIELD(round, GUEST_SSP) = round_canonical(FIELD(round, GUEST_SSP) & ~VMXC_BITS(1, 0), width);
-    *isst = round_canonical(*isst, width);
+    FIELD(round, GUEST_S_CET) = vmxsim_round_s_cet(FIELD(round, GUEST_S_CET), width);
+    FIELD(round, GUEST_SSP) =
+        vmxsim_round_canonical(FIELD(round, GUEST_SSP) & ~VMXC_BITS(1, 0), width);
+    *isst = vmxsim_round_canonical(*isst, width);
     if (!round->ia32e)
         FIELD(round, GUEST_S_CET) &= UINT32_MAX;
 }
@@ -52,24 +53,26 @@ static void round_guest_msrs(struct entry_round *round)
     uint64_t *const efer = &FIELD(round, GUEST_IA32_EFER);
 
     FIELD(round, GUEST_IA32_DEBUGCTL) &= VMXC_BITS(1, 0); /* LBR, BTF */
-    FIELD(round, GUEST_SYSENTER_ESP) = round_canonical(FIELD(round, GUEST_SYSENTER_ESP), width);
-    FIELD(round, GUEST_SYSENTER_EIP) = round_canonical(FIELD(round, GUEST_SYSENTER_EIP), width);
-    FIELD(round, GUEST_IA32_PERF_GLOBAL_CTRL) &= round_perf_global_ctrl(profile);
-    FIELD(round, GUEST_IA32_PAT) = round_pat(FIELD(round, GUEST_IA32_PAT));
+    FIELD(round, GUEST_SYSENTER_ESP) =
+        vmxsim_round_canonical(FIELD(round, GUEST_SYSENTER_ESP), width);
+    FIELD(round, GUEST_SYSENTER_EIP) =
+        vmxsim_round_canonical(FIELD(round, GUEST_SYSENTER_EIP), width);
+    FIELD(round, GUEST_IA32_PERF_GLOBAL_CTRL) &= vmxsim_round_perf_global_ctrl(profile);
+    FIELD(round, GUEST_IA32_PAT) = vmxsim_round_pat(FIELD(round, GUEST_IA32_PAT));
     *efer &= VMXC_EFER_SCE | VMXC_EFER_NXE | VMXC_EFER_LME;
     if (round->ia32e)
         *efer |= VMXC_EFER_LME | VMXC_EFER_LMA;
     else if (FIELD(round, GUEST_CR0) & VMXC_CR0_PG)
         *efer &= ~VMXC_EFER_LME;
     FIELD(round, GUEST_IA32_BNDCFGS) =
-        round_canonical(FIELD(round, GUEST_IA32_BNDCFGS) & ~VMXC_BITS(11, 2), width);
+        vmxsim_round_canonical(FIELD(round, GUEST_IA32_BNDCFGS) & ~VMXC_BITS(11, 2), width);
     FIELD(round, GUEST_IA32_RTIT_CTL) &= VMXC_BITS(3, 2); /* OS, User */
     FIELD(round, GUEST_IA32_LBR_CTL) &= VMXC_BIT(0);      /* LBREn */
     FIELD(round, GUEST_IA32_PKRS) &= UINT32_MAX;
     FIELD(round, GUEST_UINV) &= 0xff;
-    FIELD(round, GUEST_IA32_SPEC_CTRL) &= round_spec_ctrl(profile);
-    round_fred(round, VMXC_VMCS_ORDINAL_GUEST_FRED_CONFIG, VMXC_VMCS_ORDINAL_GUEST_FRED_RSP1,
-               VMXC_VMCS_ORDINAL_GUEST_FRED_SSP1);
+    FIELD(round, GUEST_IA32_SPEC_CTRL) &= vmxsim_round_spec_ctrl(profile);
+    vmxsim_round_fred(round, VMXC_VMCS_ORDINAL_GUEST_FRED_CONFIG, VMXC_VMCS_ORDINAL_GUEST_FRED_RSP1,
+                      VMXC_VMCS_ORDINAL_GUEST_FRED_SSP1);
     round_guest_cet(round);
 }
 
@@ -92,7 +95,7 @@ static void round_rflags(struct entry_round *round)
         *rflags &= ~VMXC_RFLAGS_VM;
 }
 
-void round_guest_registers(struct entry_round *round)
+void vmxsim_round_guest_registers(struct entry_round *round)
 {
     const unsigned width = round->features->linear_width;
 
@@ -100,8 +103,8 @@ void round_guest_registers(struct entry_round *round)
     round_guest_msrs(round);
     round_pdptes(round);
     round_rflags(round);
-    FIELD(round, GUEST_GDTR_BASE) = round_canonical(FIELD(round, GUEST_GDTR_BASE), width);
-    FIELD(round, GUEST_IDTR_BASE) = round_canonical(FIELD(round, GUEST_IDTR_BASE), width);
+    FIELD(round, GUEST_GDTR_BASE) = vmxsim_round_canonical(FIELD(round, GUEST_GDTR_BASE), width);
+    FIELD(round, GUEST_IDTR_BASE) = vmxsim_round_canonical(FIELD(round, GUEST_IDTR_BASE), width);
     FIELD(round, GUEST_GDTR_LIMIT) &= 0xffff;
     FIELD(round, GUEST_IDTR_LIMIT) &= 0xffff;
 }
@@ -158,7 +161,7 @@ static void round_virtual_8086(const struct segment *segment)
     *segment->rights = VMXC_SEGMENT_RIGHTS_VIRTUAL_8086;
 }
 
-/* What code, stack and data segments have in common. An unusable segment stays as it is, but for its reserved bits. */
+/* What code, stack and data segments have in common, usable or not: a usable one needs it, the other may have it. */
 static void round_code_or_data(const struct segment *segment)
 {
     *segment->rights =
@@ -210,7 +213,7 @@ static void round_data(const struct segment *segment)
 static void round_system(const struct segment *segment, uint64_t type, unsigned width)
 {
     *segment->selector &= ~VMXC_SELECTOR_TI;
-    *segment->base = round_canonical(*segment->base, width);
+    *segment->base = vmxsim_round_canonical(*segment->base, width);
     *segment->rights =
         (*segment->rights & ~(VMXC_SEGMENT_RESERVED | VMXC_SEGMENT_S)) | VMXC_SEGMENT_P;
     set_type(segment, type);
@@ -229,8 +232,8 @@ static void round_protected(struct entry_round *round, const struct segment *cs,
         round_data(&data[i]);
     *data[DS].base &= UINT32_MAX;
     *data[ES].base &= UINT32_MAX;
-    *data[FS].base = round_canonical(*data[FS].base, width);
-    *data[GS].base = round_canonical(*data[GS].base, width);
+    *data[FS].base = vmxsim_round_canonical(*data[FS].base, width);
+    *data[GS].base = vmxsim_round_canonical(*data[GS].base, width);
 }
 
 static void round_rip(struct entry_round *round)
@@ -248,7 +251,7 @@ static void round_rip(struct entry_round *round)
     }
 }
 
-void round_guest_segments(struct entry_round *round)
+void vmxsim_round_guest_segments(struct entry_round *round)
 {
     const struct segment cs = SEGMENT(round, CS), ss = SEGMENT(round, SS);
     const struct segment tr = SEGMENT(round, TR), ldtr = SEGMENT(round, LDTR);
