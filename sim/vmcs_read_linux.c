@@ -54,13 +54,14 @@ static const char *const known_phrases[] = {
     "MSR guest autostore:",           "MSR autostore:",      "ve_info:",
 };
 
+/* "*** Guest State ***" and so on. */
 static const struct {
     const char *text;
     enum section section;
 } headers[] = {
-    {"*** Guest State ***", GUEST},
-    {"*** Host State ***", HOST},
-    {"*** Control State ***", CONTROL},
+    {"Guest", GUEST},
+    {"Host", HOST},
+    {"Control", CONTROL},
 };
 
 struct word {
@@ -343,32 +344,6 @@ static void take_remark(struct log *log, const struct word *word)
     vmxsim_reader_distrust(log->reader, log->key->field);
 }
 
-static void take_word(struct log *log, const struct word *word, bool at_end_of_line)
-{
-    if (log->expected == EXPECT_VALUE) {
-        take_value(log, word, at_end_of_line);
-        return;
-    }
-    if (log->expected == EXPECT_REST && take_rest(log, word))
-        return;
-    take_remark(log, word);
-    log->key = NULL;
-    add_word(log, *word);
-}
-
-/* ---- Lines ---- */
-
-static bool contains(const char *line, size_t length, const char *text)
-{
-    const size_t wanted = strlen(text);
-
-    for (size_t i = 0; i + wanted <= length; i++) {
-        if (memcmp(line + i, text, wanted) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void start_section(struct log *log, enum section section)
 {
     if (section == GUEST) { /* another dump: what came before does not count */
@@ -386,12 +361,58 @@ static void start_section(struct log *log, enum section section)
     log->understood = true;
 }
 
+static bool word_is(const struct log *log, size_t index, const char *text)
+{
+    return equals(&log->words[index], text, strlen(text));
+}
+
+/* After the last word of a header. */
+static void look_for_header(struct log *log)
+{
+    if (log->word_count != MAX_WORDS || !word_is(log, 0, "***") || !word_is(log, 2, "State") ||
+        !word_is(log, 3, "***"))
+        return;
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
+        if (word_is(log, 1, headers[i].text)) {
+            claim_words(log, MAX_WORDS);
+            start_section(log, headers[i].section);
+            return;
+        }
+    }
+}
+
+static void take_word(struct log *log, const struct word *word, bool at_end_of_line)
+{
+    if (word->length == 1 && word->text[0] == '>') /* quoted mail */
+        return;
+    if (log->expected == EXPECT_VALUE && !equals(word, "***", 3)) {
+        take_value(log, word, at_end_of_line);
+        return;
+    }
+    if (log->expected == EXPECT_REST && take_rest(log, word))
+        return;
+    take_remark(log, word);
+    log->key = NULL;
+    log->expected = EXPECT_WORD;
+    add_word(log, *word);
+    look_for_header(log);
+}
+
+/* ---- Lines ---- */
+
+static bool contains(const char *line, size_t length, const char *text)
+{
+    const size_t wanted = strlen(text);
+
+    for (size_t i = 0; i + wanted <= length; i++) {
+        if (memcmp(line + i, text, wanted) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void look_for_phrases(struct log *log, const char *line, size_t length)
 {
-    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
-        if (contains(line, length, headers[i].text))
-            start_section(log, headers[i].section);
-    }
     for (size_t i = 0; i < sizeof known_phrases / sizeof known_phrases[0]; i++)
         log->understood = log->understood || contains(line, length, known_phrases[i]);
 }

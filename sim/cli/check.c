@@ -123,15 +123,16 @@ static void print_recorded(const struct vmxsim_vmcs_reading *reading)
     (void)putchar('\n');
 }
 
-static void print_about(const struct vmxsim_vmcs_reading *reading, const char *file,
+static void print_about(const struct vmxsim_vmcs_reading *reading, const struct request *request,
                         const struct vmxsim_profile *profile)
 {
-    cli_print_safe(file);
+    cli_print_safe(request->file);
     (void)printf(": %s, %" PRIu32 " of %d fields known; processor ",
                  vmxsim_vmcs_format_name(reading->format), reading->known_count,
                  (int)VMXC_VMCS_FIELD_COUNT);
     cli_print_safe(vmxsim_profile_name(profile));
-    (void)printf("\n");
+    (void)puts(request->profile == NULL && reading->profile == NULL ? " (assumed, see --profile)"
+                                                                    : "");
     print_instruction(&reading->processor);
     (void)printf("%s\n", reading->processor_given ? "" : " (assumed)");
     print_recorded(reading);
@@ -190,7 +191,7 @@ static enum cli_status check_reading(const struct request *request,
 
     vmxsim_entry_check(&input, &report);
     if (!request->json)
-        print_about(reading, request->file, profile);
+        print_about(reading, request, profile);
     const enum cli_status status = print_report(request->json, about, &input, &report);
     json_decref(about);
     return status;
