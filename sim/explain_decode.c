@@ -4,8 +4,8 @@
  * Source: Intel SDM volume 3, "Exit Qualification for EPT Violations", "Extended-Page-Table Pointer (EPTP)",
  * "EPT Translation Mechanism", "EPT Misconfigurations", "Page-Fault Exceptions".
  */
-#include "internal/rows.h"
 #include "internal/explain.h"
+#include "internal/rows.h"
 
 #include "vmxcore/defs/paging.h"
 
@@ -34,7 +34,7 @@ void vmxsim_rows_start(struct vmxsim_decoded *decoded, const char *title, uint64
 }
 
 struct vmxsim_decoded_field *vmxsim_row_add(struct vmxsim_decoded *decoded, uint64_t mask,
-                                        const char *name, const char *format, ...)
+                                            const char *name, const char *format, ...)
 {
     if (decoded->count == VMXSIM_DECODED_MAX_FIELDS)
         decoded->count--;
@@ -52,7 +52,8 @@ struct vmxsim_decoded_field *vmxsim_row_add(struct vmxsim_decoded *decoded, uint
     return field;
 }
 
-void vmxsim_row_wrong(struct vmxsim_decoded *decoded, uint64_t mask, const char *name, const char *why)
+void vmxsim_row_wrong(struct vmxsim_decoded *decoded, uint64_t mask, const char *name,
+                      const char *why)
 {
     vmxsim_row_add(decoded, mask, name, "%s", why)->wrong = true;
     decoded->valid = false;
@@ -71,7 +72,8 @@ void vmxsim_rows_reserved(struct vmxsim_decoded *decoded, uint64_t mask)
     }
 }
 
-void vmxsim_rows_flags(struct vmxsim_decoded *decoded, const struct vmxsim_row_flag *flags, size_t count)
+void vmxsim_rows_flags(struct vmxsim_decoded *decoded, const struct vmxsim_row_flag *flags,
+                       size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const char *meaning = (decoded->raw & flags[i].mask) ? flags[i].if_one : flags[i].if_zero;
@@ -146,11 +148,11 @@ static void add_translation_flag(struct vmxsim_decoded *decoded)
     const bool is_page = decoded->raw & VMXC_EPT_VIOLATION_LINEAR_TRANSLATION;
     if (decoded->raw & VMXC_EPT_VIOLATION_LINEAR_VALID)
         (void)vmxsim_row_add(decoded, VMXC_EPT_VIOLATION_LINEAR_TRANSLATION, name,
-                         is_page ? "access to the page that the linear address translates to"
-                                 : "access to a guest paging-structure entry");
+                             is_page ? "access to the page that the linear address translates to"
+                                     : "access to a guest paging-structure entry");
     else if (is_page)
         vmxsim_row_wrong(decoded, VMXC_EPT_VIOLATION_LINEAR_TRANSLATION, name,
-                     "undefined if bit 7 is 0");
+                         "undefined if bit 7 is 0");
 }
 
 void vmxsim_decode_qualification(uint64_t qualification, struct vmxsim_decoded *decoded)
@@ -253,7 +255,8 @@ static void add_memory_type(struct vmxsim_decoded *decoded, uint64_t mask, const
         (void)vmxsim_row_add(decoded, mask, name, "%s", vmxsim_memory_type_name(type));
     else
         vmxsim_row_wrong(decoded, mask, name,
-                     reserved ? "a reserved type" : "this processor does not accept the type here");
+                         reserved ? "a reserved type"
+                                  : "this processor does not accept the type here");
 }
 
 static void add_walk_length(struct vmxsim_decoded *decoded, const struct vmxsim_features *features)
@@ -262,11 +265,11 @@ static void add_walk_length(struct vmxsim_decoded *decoded, const struct vmxsim_
     const bool allowed =
         (levels == 4 && features->ept_walk_4) || (levels == 5 && features->ept_walk_5);
     if (allowed)
-        (void)vmxsim_row_add(decoded, VMXC_EPTP_WALK_LENGTH, "page-walk length", "%" PRIu64 " levels",
-                         levels);
+        (void)vmxsim_row_add(decoded, VMXC_EPTP_WALK_LENGTH, "page-walk length",
+                             "%" PRIu64 " levels", levels);
     else
         vmxsim_row_wrong(decoded, VMXC_EPTP_WALK_LENGTH, "page-walk length",
-                     "this processor has no walk of that length");
+                         "this processor has no walk of that length");
 }
 
 void vmxsim_decode_eptp(uint64_t eptp, const struct vmxsim_features *features,
@@ -278,8 +281,8 @@ void vmxsim_decode_eptp(uint64_t eptp, const struct vmxsim_features *features,
 
     vmxsim_rows_start(decoded, "EPTP", eptp);
     vmxsim_rows_reserved(decoded, VMXC_BITS(63, 52) | beyond_width(features));
-    (void)vmxsim_row_add(decoded, address_mask(features, 12), "root table", "host-physical 0x%" PRIx64,
-                     eptp & address_mask(features, 12));
+    (void)vmxsim_row_add(decoded, address_mask(features, 12), "root table",
+                         "host-physical 0x%" PRIx64, eptp & address_mask(features, 12));
     vmxsim_rows_reserved(decoded, VMXC_EPTP_RESERVED_LOW | missing);
     static const struct vmxsim_row_flag flags[] = {
         {VMXC_EPTP_SHADOW_STACK, "supervisor shadow-stack control", "on", NULL},
@@ -334,19 +337,21 @@ static void add_upper_flags(struct vmxsim_decoded *decoded, bool leaf, unsigned 
 {
     if (features->ept_violation_ve)
         vmxsim_rows_flags(decoded,
-                     &(const struct vmxsim_row_flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
-                                                 "EPT violations here stay VM exits", NULL},
-                     1);
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
+                                                          "EPT violations here stay VM exits",
+                                                          NULL},
+                          1);
     if (leaf && level == 1 && features->sub_page_permissions)
         vmxsim_rows_flags(decoded,
-                     &(const struct vmxsim_row_flag){VMXC_EPT_SUB_PAGE_WRITE,
-                                                 "sub-page write permissions", "on", NULL},
-                     1);
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUB_PAGE_WRITE,
+                                                          "sub-page write permissions", "on", NULL},
+                          1);
     if (leaf && features->ept_shadow_stack)
         vmxsim_rows_flags(decoded,
-                     &(const struct vmxsim_row_flag){VMXC_EPT_SUPERVISOR_SHADOW_STACK,
-                                                 "supervisor shadow stack", "allowed", NULL},
-                     1);
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUPERVISOR_SHADOW_STACK,
+                                                          "supervisor shadow stack", "allowed",
+                                                          NULL},
+                          1);
 }
 
 static void add_address(struct vmxsim_decoded *decoded, bool leaf, unsigned level,
@@ -355,7 +360,7 @@ static void add_address(struct vmxsim_decoded *decoded, bool leaf, unsigned leve
     const unsigned low = leaf ? 12 + 9 * (level - 1) : 12;
     const uint64_t mask = address_mask(features, low);
     (void)vmxsim_row_add(decoded, mask, leaf ? "page" : "table", "host-physical 0x%" PRIx64,
-                     decoded->raw & mask);
+                         decoded->raw & mask);
     if (low > 12)
         vmxsim_rows_reserved(decoded, VMXC_BITS(low - 1, 12));
 }
@@ -377,15 +382,17 @@ static void add_middle(struct vmxsim_decoded *decoded, bool leaf, unsigned level
     vmxsim_rows_flags(decoded, &flags[2], 1);
     if (!leaf) {
         const bool large_is_reserved = level > 3 || !may_be_large(level, features);
-        vmxsim_rows_reserved(decoded, VMXC_BITS(6, 3) | (large_is_reserved ? VMXC_EPT_LARGE_PAGE : 0));
+        vmxsim_rows_reserved(decoded,
+                             VMXC_BITS(6, 3) | (large_is_reserved ? VMXC_EPT_LARGE_PAGE : 0));
         return;
     }
     const uint64_t type = VMXC_FIELD_GET(decoded->raw, VMXC_EPT_MEMORY_TYPE);
     if (level > 1)
         (void)vmxsim_row_add(decoded, VMXC_EPT_LARGE_PAGE, "large page", "maps %s",
-                         level == 3 ? "1 GByte" : "2 MBytes");
+                             level == 3 ? "1 GByte" : "2 MBytes");
     if (decoded->raw & VMXC_EPT_IGNORE_PAT)
-        (void)vmxsim_row_add(decoded, VMXC_EPT_IGNORE_PAT, "ignore PAT", "the EPT memory type decides");
+        (void)vmxsim_row_add(decoded, VMXC_EPT_IGNORE_PAT, "ignore PAT",
+                             "the EPT memory type decides");
     add_memory_type(decoded, VMXC_EPT_MEMORY_TYPE, "memory type",
                     type != 2 && type != 3 && type != 7);
 }
@@ -398,18 +405,20 @@ static void add_rights(struct vmxsim_decoded *decoded, const struct vmxsim_featu
         vmxsim_row_wrong(decoded, VMXC_EPT_RWX, "rights", "write without read");
     else if (!read && (rights & VMXC_EPT_EXECUTE) && !features->ept_execute_only)
         vmxsim_row_wrong(decoded, VMXC_EPT_RWX, "rights",
-                     "execute without read, which this processor does not have");
+                         "execute without read, which this processor does not have");
     else
-        (void)vmxsim_row_add(decoded, VMXC_EPT_RWX, "rights", "%s", vmxsim_rights_name(rights).text);
+        (void)vmxsim_row_add(decoded, VMXC_EPT_RWX, "rights", "%s",
+                             vmxsim_rights_name(rights).text);
 }
 
 static void add_not_present(struct vmxsim_decoded *decoded, const struct vmxsim_features *features)
 {
     if (features->ept_violation_ve)
         vmxsim_rows_flags(decoded,
-                     &(const struct vmxsim_row_flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
-                                                 "an EPT violation here stays a VM exit", NULL},
-                     1);
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
+                                                          "an EPT violation here stays a VM exit",
+                                                          NULL},
+                          1);
     (void)vmxsim_row_add(decoded, VMXC_EPT_RWX, "rights", "---: not present, the rest is ignored");
 }
 

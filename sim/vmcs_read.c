@@ -39,7 +39,8 @@ void vmxsim_reader_distrust(struct vmxsim_vmcs_reader *reader, size_t ordinal)
     reader->reading->vmcs.value[ordinal] = 0;
 }
 
-void vmxsim_reader_set(struct vmxsim_vmcs_reader *reader, size_t ordinal, uint64_t value, uint32_t place)
+void vmxsim_reader_set(struct vmxsim_vmcs_reader *reader, size_t ordinal, uint64_t value,
+                       uint32_t place)
 {
     struct vmxsim_vmcs_reading *const reading = reader->reading;
 
@@ -50,7 +51,7 @@ void vmxsim_reader_set(struct vmxsim_vmcs_reader *reader, size_t ordinal, uint64
         if (first == value)
             return;
         vmxsim_reader_note(reader, "%s has two values, 0x%" PRIx64 " and 0x%" PRIx64 ": not known",
-                         vmxsim_vmcs_name(ordinal), first, value);
+                           vmxsim_vmcs_name(ordinal), first, value);
         vmxsim_reader_distrust(reader, ordinal);
         return;
     }

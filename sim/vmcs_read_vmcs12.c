@@ -229,7 +229,7 @@ static void read_fields(struct vmxsim_vmcs_reader *reader, size_t start)
         for (size_t k = 0; k < runs[i].count; k++) {
             const size_t ordinal = runs[i].fields[k], size = size_of(ordinal);
             vmxsim_reader_set(reader, ordinal, little_endian(reader->bytes + offset, size),
-                            (uint32_t)offset);
+                              (uint32_t)offset);
             offset += size;
         }
     }
@@ -270,7 +270,8 @@ static enum vmxc_status refuse(const struct vmxsim_vmcs_reader *reader, bool nes
                             reader->name, little_endian(reader->bytes + start, 4), REVISION);
 }
 
-enum vmxc_status vmxsim_vmcs_read_vmcs12(struct vmxsim_vmcs_reader *reader, struct vmxsim_error *error)
+enum vmxc_status vmxsim_vmcs_read_vmcs12(struct vmxsim_vmcs_reader *reader,
+                                         struct vmxsim_error *error)
 {
     struct vmxsim_entry_processor *const processor = &reader->reading->processor;
     const bool nested = !has_revision(reader, 0) && is_nested_state(reader);
@@ -288,7 +289,7 @@ enum vmxc_status vmxsim_vmcs_read_vmcs12(struct vmxsim_vmcs_reader *reader, stru
     if (nested)
         processor->current_vmcs = little_endian(reader->bytes + STATE_CURRENT, 8);
     vmxsim_reader_note(reader,
-                     "the VMCS of a guest hypervisor: its addresses are guest-physical, and the "
-                     "profile must be that of its virtual processor");
+                       "the VMCS of a guest hypervisor: its addresses are guest-physical, and the "
+                       "profile must be that of its virtual processor");
     return VMXC_OK;
 }

@@ -571,6 +571,45 @@ class Check(unittest.TestCase):
         self.assertIn({"rule": "RFLAGS.RSVD", "field": "GUEST_RFLAGS"}, document["undecided"])
         self.assertEqual(document["undecided_before_outcome"], len(document["undecided"]))
 
+    def test_the_processor_decides_what_comes_first(self):
+        with open(os.path.join(TESTS, "data/check/valid.json"), encoding="utf-8") as stream:
+            valid = json.load(stream)
+        for processor, result, meaning in (
+                ({"in_vmx": False}, "exception", "exception #UD"),
+                ({"in_non_root": True}, "exit", "VM exit, reason 20 (VMLAUNCH)"),
+                ({"cpl": 3}, "exception", "exception #GP with error code 0"),
+                ({"has_current": False}, "vmfail_invalid", "VMfailInvalid"),
+                ({"launched": True}, "vmfail_valid", "VMfailValid(4)"),
+                ({"vmresume": True}, "vmfail_valid", "VMfailValid(5)"),
+                ({"blocking_by_mov_ss": True}, "vmfail_valid", "VMfailValid(26)")):
+            with self.subTest(processor):
+                changed = dict(valid, processor=dict(valid["processor"], **processor))
+                outcome = self.check("-", stdin=json.dumps(changed).encode())["outcomes"][0]
+                self.assertEqual(outcome["result"], result)
+                self.assertTrue(outcome["meaning"].startswith(meaning), outcome)
+                shown = subprocess.run([COMMAND, "check", "-"], stdout=subprocess.PIPE, check=False,
+                                       input=json.dumps(changed).encode(), timeout=120)
+                self.assertIn("reports: " + meaning, text(shown))
+                self.assertIn("no single field", text(shown))
+
+    def test_an_exit_qualification_is_said(self):
+        with open(os.path.join(TESTS, "data/check/valid.json"), encoding="utf-8") as stream:
+            valid = json.load(stream)
+        valid["vmcs"].update({"VMCS_LINK_POINTER": "0x1", "GUEST_RFLAGS": "0x0"})
+        document = self.check("-", stdin=json.dumps(valid).encode())
+        self.assertEqual(sorted(outcome["qualification"] for outcome in document["outcomes"]),
+                         ["0x0", "0x4"])
+        shown = subprocess.run([COMMAND, "check", "-"], stdout=subprocess.PIPE, check=False,
+                               input=json.dumps(valid).encode(), timeout=120)
+        self.assertIn("one of these, depending on the order of its checks:\n", text(shown))
+        self.assertIn("alone, it leads to qualification 0x4\n", text(shown))
+
+    def test_what_a_file_says_cannot_control_the_terminal(self):
+        log = b"CR3 = 0x0000000000001000\nDR7 = \x1b[2J\n\x1b[31m = 1\nEFER= 0x0000000000000500\n"
+        shown = subprocess.run([COMMAND, "check", "-"], stdout=subprocess.PIPE, check=False,
+                               input=log, timeout=120)
+        self.assertNotIn(b"\x1b", shown.stdout)
+
     def test_nested_state(self):
         state = bytearray(128 + 4096)
         struct.pack_into("<HHIQQ", state, 0, 1, 0, len(state), 0x3000, 0x4000)
