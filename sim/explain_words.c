@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Words of a VMCS taken apart: controls, access rights, interruption information, exit qualifications.
- * Source: Intel SDM volume 3, "VMX Capability Reporting Facility" (appendix), "Guest Register State", "VM-Entry Controls for
- * Event Injection", "Exit Qualification for Control-Register Accesses", "Exit Qualification for I/O Instructions".
+ * Words of a VMCS taken apart: controls, access rights, interruption information, exit qualifications. Source:
+ * Intel SDM volume 3, "VMX Capability Reporting Facility" (appendix), "Guest Register State", "VM-Entry Controls
+ * for Event Injection", "Exit Qualification for Control-Register Accesses", "Exit Qualification for I/O
+ * Instructions".
  */
 #include "internal/explain.h"
 #include "internal/rows.h"

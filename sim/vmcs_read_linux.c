@@ -8,9 +8,9 @@
  *                        `--' `----'  `----------------'
  *                     subject   key          value
  *
- * Of the words before '=' the longest tail that is a key of the current section counts, so that whatever a log puts before a line
- * needs no rules of its own, and a line may be wrapped anywhere. A number that is shorter than the kernel
- * prints it is cut, and its field not known.
+ * Of the words before '=' the longest tail that is a key of the current section counts, so that whatever a log
+ * puts before a line needs no rules of its own, and a line may be wrapped anywhere. A number that is shorter than
+ * the kernel prints it is cut, and its field not known.
  */
 #include "internal/vmcs_read.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VMCS of a guest hypervisor as KVM keeps it ("vmcs12"), alone or inside of what KVM_GET_NESTED_STATE returns. Its layout is part of
- * the kernel's interface as long as the revision identifier is the one below.
+ * The VMCS of a guest hypervisor as KVM keeps it ("vmcs12"), alone or inside of what KVM_GET_NESTED_STATE returns.
+ * Its layout is part of the kernel's interface as long as the revision identifier is the one below.
  *
  *     struct kvm_nested_state           vmcs12
  *     0   flags (16 bits)               0   revision identifier; bit 31: shadow VMCS

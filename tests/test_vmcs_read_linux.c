@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernel logs: dumps of random VMCSs are printed here as kernels print them, in each layout, behind each kind of prefix, wrapped
- * and cut, and must come back as they were, or not at all.
+ * Kernel logs: dumps of random VMCSs are printed here as kernels print them, in each layout, behind each kind of
+ * prefix, wrapped and cut, and must come back as they were, or not at all.
  */
 #include "vmxsim/vmcs_read.h"
 

@@ -25,8 +25,9 @@ char *vmxsim_explain_access_json(const struct vmxsim_access *access,
                                  const struct vmxsim_trail *trail);
 
 /*
- * What vmxsim_entry_check found: what the processor may report; then the violated rules, by stage and section, each with its
- * sentence, the fields it looks at, the bits at fault by name and the smallest change; then what could not be decided, and counts.
+ * What vmxsim_entry_check found: what the processor may report; then the violated rules, by stage and section,
+ * each with its sentence, the fields it looks at, the bits at fault by name and the smallest change; then what
+ * could not be decided, and counts.
  */
 char *vmxsim_explain_entry(const struct vmxsim_entry_input *input,
                            const struct vmxsim_entry_report *report);
@@ -37,12 +38,12 @@ char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
 char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule);
 char *vmxsim_explain_entry_rule_json(enum vmxsim_entry_rule rule);
 
-/* "VM-instruction error 7", "exit reason 33", "as its sentence says": what breaking a rule of the group leads to; static. */
+/* What breaking a rule of the group leads to: "VM-instruction error 7", "exit reason 33" ...; static. */
 const char *vmxsim_entry_group_outcome(enum vmxsim_entry_group group);
 
 /*
- * Where two VMCSs differ: one line per field, with the bits by name; fields that only one of them knows. `known` as in struct
- * vmxsim_entry_input. `*different` is the number of fields with two different values.
+ * Where two VMCSs differ: one line per field, with the bits by name; fields that only one of them knows. `known`
+ * as in struct vmxsim_entry_input. `*different` is the number of fields with two different values.
  */
 char *vmxsim_explain_vmcs_difference(const struct vmxsim_vmcs *a, const uint64_t *known_a,
                                      const struct vmxsim_vmcs *b, const uint64_t *known_b,
@@ -84,9 +85,9 @@ void vmxsim_decode_ept_entry(uint64_t entry, unsigned level, const struct vmxsim
 void vmxsim_decode_page_fault_error(uint32_t error_code, struct vmxsim_decoded *decoded);
 
 /*
- * Words of the VMCS. What controls may and must be 1 follows the capability MSRs of the profile. Sources: SDM volume 3, "VM-Execution
- * Control Fields", "Guest Register State", "Information for VM Exits Due to Vectored Events", "Exit Qualification for Control-Register
- * Accesses", "Exit Qualification for I/O Instructions".
+ * Words of the VMCS. What controls may and must be 1 follows the capability MSRs of the profile. Sources: SDM
+ * volume 3, "VM-Execution Control Fields", "Guest Register State", "Information for VM Exits Due to Vectored
+ * Events", "Exit Qualification for Control-Register Accesses", "Exit Qualification for I/O Instructions".
  */
 void vmxsim_decode_controls(enum vmxc_control_word word, uint64_t value,
                             const struct vmxsim_profile *profile, struct vmxsim_decoded *decoded);

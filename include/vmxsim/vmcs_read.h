@@ -61,8 +61,8 @@ struct vmxsim_vmcs_reading {
 
 /*
  * Reads `length` bytes. `name` is for error texts. On success vmxsim_vmcs_reading_free; otherwise `reading` is
- * empty. Errors: VMXC_BAD_FORMAT (not the format, or no field in it), VMXC_UNSUPPORTED (vmcs12 of another revision, or of
- * another vendor), VMXC_NO_MEMORY.
+ * empty. Errors: VMXC_BAD_FORMAT (not the format, or no field in it), VMXC_UNSUPPORTED (vmcs12 of another
+ * revision, or of another vendor), VMXC_NO_MEMORY.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_vmcs_read(const void *bytes, size_t length,
                                                   enum vmxsim_vmcs_format format, const char *name,
