@@ -203,7 +203,14 @@ static enum vmxc_status trace_case(struct vmxsim_vector_file *file,
                                    struct vmxsim_error *error)
 {
     enum vmxsim_case_verdict verdict = VMXSIM_CASE_UNSUPPORTED;
-    VMXC_TRY(kinds[vector->kind].run(file, vector, visit, context, &verdict, error));
+    if (vector->kind != VMXSIM_CASE_ACCESS)
+        return vmxsim_error_set(error, VMXC_UNSUPPORTED, "%s: %s: kind %s has no guest accesses",
+                                file->document, vector->id, kinds[vector->kind].name);
+    VMXC_TRY(vmxsim_run_access(file, vector, visit, context, &verdict, error));
+    if (file->entry_report.outcome[0].kind != VMXSIM_ENTRY_ENTERED)
+        return vmxsim_error_set(error, VMXC_UNSUPPORTED,
+                                "%s: %s: its VM entry fails, so that no access runs",
+                                file->document, vector->id);
     if (verdict == VMXSIM_CASE_UNSUPPORTED)
         return vmxsim_error_set(error, VMXC_UNSUPPORTED, "%s: %s: %s", file->document, vector->id,
                                 file->reason.bytes != NULL ? file->reason.bytes : "");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs a case of kind `intercept`: guest state from the templates, one instruction, what became of it. */
+/* Runs a case of kind `intercept`: VM entry from the templates, one instruction, what became of it. */
 #include "internal/replay.h"
 
 #include "vmxsim/intercept.h"
@@ -53,6 +53,10 @@ enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
     vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
     if (file->run.failed)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
+    if (vmxsim_case_entry(file, vector).kind != VMXSIM_ENTRY_ENTERED) {
+        *verdict = vmxsim_entry_agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+        return VMXC_OK;
+    }
     if (!vmxsim_prepare_guest(file, vector)) {
         *verdict = VMXSIM_CASE_UNSUPPORTED;
         return VMXC_OK;

@@ -18,6 +18,8 @@ GOLDEN = os.path.join(TESTS, "golden")
 ICELAKE = "vectors/access-icelake.jsonl"
 TIGERLAKE = "vectors/access-tigerlake.jsonl"
 ENTRY_SKYLAKE = "vectors/entry-skylake.jsonl"
+ALL_KINDS = [TIGERLAKE, ENTRY_SKYLAKE, "vectors/instructions-icelake.jsonl",
+             "vectors/intercept-icelake.jsonl"]
 INTERCEPT = "vectors/intercept-icelake.jsonl"
 COMMAND = None
 UPDATE = False
@@ -66,7 +68,7 @@ GOLDEN_RUNS = [
     ("cli-diff-known", ["diff", "data/check/linux-6.log", "data/check/linux-4.log"], 1),
     ("cli-replay", ["replay", ICELAKE, TIGERLAKE], 0),
     ("cli-replay-json", ["replay", "--json", TIGERLAKE], 0),
-    ("cli-replay-kinds", ["replay", ICELAKE, ENTRY_SKYLAKE], 0),
+    ("cli-replay-kinds", ["replay", *ALL_KINDS], 0),
     ("cli-walk-complete", ["walk", "--vector", ICELAKE, "--case", "access-0001-complete"], 0),
     ("cli-walk-violation", ["walk", "--vector", TIGERLAKE, "--case", "access-0001-violation"], 1),
     ("cli-walk-misconfig", ["walk", "--vector", TIGERLAKE, "--case", "access-0003-misconfig"], 1),
@@ -194,7 +196,8 @@ USAGE_ERRORS = [
     (["walk", "--vector", ICELAKE, "--case", "access-0001-complete", "--access", "x"], "\"x\""),
     (["walk", "--vector", "/nonexistent", "--case", "x"], "/nonexistent"),
     (["walk", "--vector", "vectors/entry-skylake.jsonl", "--case", "entry-0001-intr-rsvd"],
-     "entry"),
+     "kind entry has no guest accesses"),
+    (["walk", "--vector", ICELAKE, "--case", "access-0006-vmfail"], "its VM entry fails"),
     (["walk", "--vector", ICELAKE, "--case", "x", "--memory", "y"], "either"),
     (["walk", "--memory", "/nonexistent", "--gpa", "0", "--eptp", "0x1e"], "/nonexistent"),
     (["walk", "--memory", "vectors", "--gpa", "0", "--eptp", "0x1e"], "regular file"),
@@ -382,6 +385,41 @@ class Differences(unittest.TestCase):
             self.assertEqual(result.returncode, 2)
             self.assertIn(b"doctored.jsonl:", result.stderr)
             self.assertIn(b"expect.exit_raison", result.stderr)
+
+
+    def test_what_the_model_lacks_is_shown_counted_and_status_1(self):
+        def change(case):
+            case["vmcs"][1]["0x401e"] = "0x83"  # virtualize APIC accesses
+            case["expect"] = {"result": "complete"}
+        with tempfile.TemporaryDirectory() as directory:
+            path = self.doctor(directory, change)
+            result = run("replay", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(result.stderr, b"")
+            self.assertRegex(text(result), "access-0003-misconfig: not supported(; note: [^\\n]*)?\n"
+                             "    not modelled: virtualize APIC accesses\n")
+            self.assertIn("149 of 150 cases agree, 0 differ, 1 not supported\n", text(result))
+            result = run("replay", "--json", path)
+            self.assertEqual(result.returncode, 1)
+            document = json.loads(text(result))
+            self.assertEqual(document["total"]["access"]["unsupported"], 1)
+            case, = document["files"][0]["cases"]
+            self.assertEqual(case["verdict"], "not supported")
+            self.assertEqual(case["reason"], ["not modelled: virtualize APIC accesses"])
+
+    def test_a_file_without_cases_shows_nothing(self):
+        with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:
+            header = stream.readline()
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "header.jsonl")
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(header)
+            result = run("replay", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(text(result), path + ": no cases\n")
+            result = run("replay", os.path.join(TESTS, ICELAKE), path)
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(run("replay", "--json", path).returncode, 1)
 
 
 class Progress(unittest.TestCase):

@@ -136,7 +136,8 @@ struct vmxsim_vector_file {
 
     /* Templates by name: the JSON object maps it to an index. */
     json_t *vmcs_names, *memory_names, *root_names;
-    json_t *vmcs_fields; /* the VMCS templates as they stand in the header: which fields each names */
+    json_t
+        *vmcs_fields; /* the VMCS templates as they stand in the header: which fields each names */
     struct vmxsim_vmcs *vmcs_templates;
     struct vmxsim_memory_template *memory_templates;
     size_t memory_template_count;
@@ -230,7 +231,7 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *fi
                                                    vmxsim_access_visit *visit, void *context,
                                                    enum vmxsim_case_verdict *verdict,
                                                    struct vmxsim_error *error);
-/* The VM entry of a case of kind `entry` or `access`; the report is in file->entry_report. Memory is prepared. */
+/* The VM entry of a case of any kind but `instructions`; the report is in file->entry_report. Memory is prepared. */
 struct vmxsim_entry_outcome vmxsim_case_entry(struct vmxsim_vector_file *file,
                                               const struct vmxsim_vector_case *vector);
 
