@@ -12,24 +12,19 @@
 static const char help[] =
     "usage: vmxsim replay [-v] [--json] FILE...\n"
     "\n"
-    "Runs recorded vectors (JSON Lines, docs/vectors.md) on the model and says where it agrees: "
-    "guest\n"
-    "accesses, VM entries, instruction intercepts and sequences of VMX instructions. Cases are "
-    "compared\n"
-    "with `sdm` where they have it and with `expect` otherwise. A case that needs a feature which "
-    "the "
-    "model\n"
-    "does not have is not supported: shown, counted, and never agreement.\n"
+    "Runs recorded vectors (JSON Lines, docs/vectors.md) on the model and says where it\n"
+    "agrees: guest accesses, VM entries, instruction intercepts, sequences of VMX instructions.\n"
+    "Cases are compared with `sdm` where they have it and with `expect` otherwise. A case that\n"
+    "needs a feature which the model does not have is not supported: shown, counted, and never\n"
+    "agreement.\n"
     "\n"
     "options:\n"
     "  -v, --verbose  one line for each case\n"
     "  --json         the same as JSON\n"
     "  --help         this text\n"
     "\n"
-    "exit status: 0 every case of every file agrees; 1 a case differs or is not supported, or a "
-    "file "
-    "has\n"
-    "no cases; 2 wrong usage or a file that cannot be read\n";
+    "exit status: 0 every case of every file agrees; 1 a case differs or is not supported, or\n"
+    "a file has no cases; 2 wrong usage or a file that cannot be read\n";
 
 static const struct option options[] = {
     {"verbose", no_argument, NULL, 'v'},

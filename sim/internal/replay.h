@@ -136,8 +136,7 @@ struct vmxsim_vector_file {
 
     /* Templates by name: the JSON object maps it to an index. */
     json_t *vmcs_names, *memory_names, *root_names;
-    json_t
-        *vmcs_fields; /* the VMCS templates as they stand in the header: which fields each names */
+    json_t *vmcs_fields; /* the VMCS templates as the header has them: which fields each names */
     struct vmxsim_vmcs *vmcs_templates;
     struct vmxsim_memory_template *memory_templates;
     size_t memory_template_count;
