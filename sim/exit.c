@@ -168,6 +168,16 @@ enum vmxc_status vmxsim_exit_enter_root(struct vmxsim_cpu *cpu, enum vmxc_vmx_ab
     return loaded ? VMXC_OK : abort_with(cpu, VMXC_VMX_ABORT_LOADING_MSRS, abort);
 }
 
+/* The model has no FRED and does not virtualize IA32_SPEC_CTRL. Busy shadow stacks are a matter of event delivery. */
+static bool is_modelled(const struct vmxsim_vmcs *vmcs)
+{
+    const bool active =
+        VMXSIM_VMCS(vmcs, PRIMARY_VM_EXIT_CONTROLS) & VMXC_EXIT_ACTIVATE_SECONDARY_CONTROLS;
+
+    return !active || !(VMXSIM_VMCS(vmcs, SECONDARY_VM_EXIT_CONTROLS) &
+                        ~VMXC_SECONDARY_EXIT_PREMATURELY_BUSY_SHADOW_STACK);
+}
+
 enum vmxc_status vmxsim_exit_perform(struct vmxsim_cpu *cpu, const struct vmxsim_outcome *outcome,
                                      const struct vmxsim_exit_context *context,
                                      enum vmxc_vmx_abort *abort)
@@ -176,18 +186,13 @@ enum vmxc_status vmxsim_exit_perform(struct vmxsim_cpu *cpu, const struct vmxsim
     const struct vmxsim_exit_context *known = context ? context : &nothing;
 
     *abort = VMXC_VMX_ABORT_NONE;
+    if (!is_modelled(&cpu->vmx.vmcs.fields))
+        return VMXC_UNSUPPORTED;
     record_information(cpu, outcome, known);
     vmxsim_exit_save_guest(cpu, outcome, known->idt_vectoring_info & VMXC_INTERRUPTION_VALID);
     if (!vmxsim_msr_switch_store_exit_area(cpu))
         return abort_with(cpu, VMXC_VMX_ABORT_SAVING_MSRS, abort);
     return vmxsim_exit_enter_root(cpu, abort);
-}
-
-/* The model has no FRED and does not virtualize IA32_SPEC_CTRL. */
-static bool is_modelled(const struct vmxsim_vmcs *vmcs)
-{
-    return !(VMXSIM_VMCS(vmcs, PRIMARY_VM_EXIT_CONTROLS) & VMXC_EXIT_ACTIVATE_SECONDARY_CONTROLS) ||
-           VMXSIM_VMCS(vmcs, SECONDARY_VM_EXIT_CONTROLS) == 0;
 }
 
 enum vmxc_status vmxsim_vm_exit(struct vmxsim_cpu *cpu, const struct vmxsim_outcome *outcome,
@@ -199,7 +204,5 @@ enum vmxc_status vmxsim_vm_exit(struct vmxsim_cpu *cpu, const struct vmxsim_outc
     if (outcome->kind != VMXSIM_OUTCOME_VM_EXIT ||
         (context && context->instruction_length > MAX_INSTRUCTION_LENGTH))
         return VMXC_INVALID_INPUT;
-    if (!is_modelled(&cpu->vmx.vmcs.fields))
-        return VMXC_UNSUPPORTED;
     return vmxsim_exit_perform(cpu, outcome, context, abort);
 }

@@ -411,6 +411,19 @@ START_TEST(the_host_keeps_the_cache_bits_of_cr0)
 }
 END_TEST
 
+START_TEST(efer_and_the_shadow_stack_are_loaded_by_their_controls)
+{
+    VMXSIM_VMCS(&vmcs, PRIMARY_VM_EXIT_CONTROLS) |= _i ? VMXC_BIT(21) | VMXC_BIT(28) : 0;
+    VMXSIM_VMCS(&vmcs, HOST_IA32_EFER) = 0xd01;
+    VMXSIM_VMCS(&vmcs, HOST_CR0) |= VMXC_CR0_WP;
+    VMXSIM_VMCS(&vmcs, HOST_SSP) = 0x7000;
+    launch();
+    leave();
+    ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer, _i ? 0xd01 : 0x500);
+    ck_assert_uint_eq(vmxsim_cpu_host_state(machine.cpu)->ssp, _i ? 0x7000 : 0);
+}
+END_TEST
+
 START_TEST(the_host_can_be_entered_again)
 {
     launch();
@@ -603,6 +616,7 @@ int main(void)
 
     tcase_add_test(loading, the_host_gets_its_registers);
     tcase_add_test(loading, the_host_keeps_the_cache_bits_of_cr0);
+    tcase_add_loop_test(loading, efer_and_the_shadow_stack_are_loaded_by_their_controls, 0, 2);
     tcase_add_test(loading, the_host_can_be_entered_again);
     tcase_add_test(loading, msrs_are_stored_before_and_loaded_after_the_host_state);
     tcase_add_test(loading, a_host_with_pae_paging_gets_its_pdptes);

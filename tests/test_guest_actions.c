@@ -521,6 +521,9 @@ START_TEST(registers_are_read_and_written_by_field)
     ck_assert_int_eq(vmxsim_guest_set(machine.cpu, VMXC_VMCS_GUEST_RIP, 0x1234), VMXC_OK);
     ck_assert_int_eq(vmxsim_guest_get(machine.cpu, VMXC_VMCS_GUEST_RIP, &value), VMXC_OK);
     ck_assert_uint_eq(value, 0x1234);
+    ck_assert_int_eq(vmxsim_guest_set(machine.cpu, VMXC_VMCS_GUEST_RFLAGS, 0x202), VMXC_OK);
+    ck_assert_int_eq(vmxsim_guest_get(machine.cpu, VMXC_VMCS_GUEST_RFLAGS, &value), VMXC_OK);
+    ck_assert_uint_eq(value, 0x202);
     ck_assert_int_eq(vmxsim_guest_get(machine.cpu, VMXC_VMCS_GUEST_CR0, &value), VMXC_OK);
     ck_assert_uint_eq(value & VMXC_CR0_PG, VMXC_CR0_PG);
     ck_assert_int_eq(vmxsim_guest_get(machine.cpu, VMXC_VMCS_GUEST_DR7, &value), VMXC_OK);

@@ -13,7 +13,8 @@
  * Assumptions: A20M is off, the processor is outside SMM and SMX operation, and no SMM-transfer monitor exists.
  *
  * Errors, of every call: VMXC_BAD_STATE (a VMX abort has shut the processor down), VMXC_NO_SPACE (more MSRs are
- * written than the model has room for).
+ * written than the model has room for), VMXC_UNSUPPORTED (a VM exit with a VM-exit control that
+ * the model does not have).
  *
  * Source: Intel SDM volume 3, "VMX Instruction Reference".
  */

@@ -8,7 +8,7 @@
 
 #include "internal/cpu.h"
 
-/* exit.c: the whole exit, by a processor in VMX non-root operation. `context` may be NULL. */
+/* exit.c: the whole exit, by a processor in VMX non-root operation. `context` may be NULL. Errors: VMXC_UNSUPPORTED (a VM-exit control), VMXC_NO_SPACE. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_exit_perform(struct vmxsim_cpu *cpu,
                                                      const struct vmxsim_outcome *outcome,
                                                      const struct vmxsim_exit_context *context,
