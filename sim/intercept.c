@@ -11,17 +11,11 @@
 
 #include "internal/walk.h"
 #include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/exit_info.h"
 #include "vmxcore/defs/exit_reason.h"
+#include "vmxcore/defs/msr.h"
 
 #include <string.h>
-
-/* Exit qualification of an I/O instruction. */
-#define IO_QUALIFICATION_SIZE      VMXC_BITS(2, 0) /* bytes minus 1 */
-#define IO_QUALIFICATION_IN        VMXC_BIT(3)
-#define IO_QUALIFICATION_STRING    VMXC_BIT(4)
-#define IO_QUALIFICATION_REP       VMXC_BIT(5)
-#define IO_QUALIFICATION_IMMEDIATE VMXC_BIT(6)
-#define IO_QUALIFICATION_PORT      VMXC_BITS(31, 16)
 
 #define LAST_PORT       0xffffu
 #define PORTS_PER_FRAME 0x8000u
@@ -129,11 +123,12 @@ static bool check_io_privilege(struct walk *walk, const struct vmxsim_io *io)
 
 static uint64_t io_qualification(const struct vmxsim_io *io)
 {
-    return VMXC_FIELD_MAKE(io->size - 1u, IO_QUALIFICATION_SIZE) |
-           (io->in ? IO_QUALIFICATION_IN : 0) | (io->string ? IO_QUALIFICATION_STRING : 0) |
-           (io->string && io->rep ? IO_QUALIFICATION_REP : 0) |
-           (io->immediate ? IO_QUALIFICATION_IMMEDIATE : 0) |
-           VMXC_FIELD_MAKE(io->port, IO_QUALIFICATION_PORT);
+    return VMXC_FIELD_MAKE(io->size - 1u, VMXC_QUALIFICATION_IO_SIZE) |
+           (io->in ? VMXC_QUALIFICATION_IO_IN : 0) |
+           (io->string ? VMXC_QUALIFICATION_IO_STRING : 0) |
+           (io->string && io->rep ? VMXC_QUALIFICATION_IO_REP : 0) |
+           (io->immediate ? VMXC_QUALIFICATION_IO_IMMEDIATE : 0) |
+           VMXC_FIELD_MAKE(io->port, VMXC_QUALIFICATION_IO_PORT);
 }
 
 /* Bitmap A has ports 0 to 7FFFH, bitmap B the rest. */
@@ -159,6 +154,21 @@ static enum vmxsim_walk_rule io_exit_rule(const struct vmxsim_cpu *cpu, const st
     return VMXSIM_RULE_NONE;
 }
 
+/* INS and OUTS: the address, and on processors that give it, instruction information. INS always uses ES. */
+static void describe_string(const struct vmxsim_cpu *cpu, const struct vmxsim_io *io,
+                            struct vmxsim_outcome *outcome)
+{
+    const uint64_t segment = io->in ? 0 : VMXC_FIELD_MAKE(io->segment, VMXC_INSTRUCTION_SEGMENT);
+
+    outcome->guest_linear_valid = true;
+    outcome->guest_linear = io->linear;
+    if (!(vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_INS_OUTS_INFO))
+        return;
+    outcome->instruction_info_defined = true;
+    outcome->instruction_info =
+        (uint32_t)(segment | VMXC_FIELD_MAKE(io->address_size, VMXC_INSTRUCTION_ADDRESS_SIZE));
+}
+
 enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io *io,
                                  struct vmxsim_outcome *outcome)
 {
@@ -166,7 +176,8 @@ enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io 
 
     if (!cpu->in_guest)
         return VMXC_BAD_STATE;
-    if (io->size != 1 && io->size != 2 && io->size != 4)
+    if ((io->size != 1 && io->size != 2 && io->size != 4) || io->address_size > 2 ||
+        io->segment > 5)
         return VMXC_INVALID_INPUT;
     start(&walk, cpu, outcome);
     if ((io->string && io->rep && io->count == 0) || !check_io_privilege(&walk, io))
@@ -175,8 +186,8 @@ enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io 
     if (rule == VMXSIM_RULE_NONE)
         return VMXC_OK;
     (void)end_with_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
-    outcome->guest_linear_valid = io->string;
-    outcome->guest_linear = io->string ? io->linear : 0;
+    if (io->string)
+        describe_string(cpu, io, outcome);
     return VMXC_OK;
 }
 

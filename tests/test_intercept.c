@@ -144,6 +144,27 @@ START_TEST(the_qualification_describes_the_instruction)
 }
 END_TEST
 
+/* Address size in bits 9:7, segment in bits 17:15 (OUTS only). */
+static const struct {
+    struct vmxsim_io access;
+    uint32_t information;
+} string_forms[] = {
+    {{.size = 1, .string = true, .address_size = 2, .segment = 3}, 0x18100},
+    {{.size = 1, .string = true, .address_size = 1, .segment = 5}, 0x28080},
+    {{.size = 1, .in = true, .string = true, .address_size = 0, .segment = 3}, 0},
+    {{.size = 1, .in = true, .string = true, .address_size = 2}, 0x100},
+};
+
+START_TEST(string_instructions_have_instruction_information)
+{
+    load(VMXC_PRIMARY_UNCONDITIONAL_IO_EXITING);
+    const struct vmxsim_outcome outcome = io(string_forms[_i].access);
+    ck_assert(outcome.instruction_info_defined);
+    ck_assert_uint_eq(outcome.instruction_info, string_forms[_i].information);
+    ck_assert(!in(0, 1).instruction_info_defined);
+}
+END_TEST
+
 START_TEST(a_rep_prefix_with_count_0_does_nothing)
 {
     load(VMXC_PRIMARY_UNCONDITIONAL_IO_EXITING);
@@ -399,6 +420,7 @@ static Suite *intercept_suite(void)
     tcase_add_test(io_case, an_access_that_wraps_exits_if_bitmaps_are_used);
     tcase_add_loop_test(io_case, the_qualification_describes_the_instruction, 0,
                         COUNT(qualifications));
+    tcase_add_loop_test(io_case, string_instructions_have_instruction_information, 0, 4);
     tcase_add_test(io_case, a_rep_prefix_with_count_0_does_nothing);
     tcase_add_loop_test(io_case, privilege_decides_who_asks_the_permission_map, 0,
                         COUNT(privileges));

@@ -20,18 +20,20 @@ extern "C" {
 /* IN, OUT, INS or OUTS. */
 struct vmxsim_io {
     uint16_t port;
-    uint8_t size;    /* bytes: 1, 2 or 4 */
-    bool in;         /* IN or INS */
-    bool immediate;  /* the port is an immediate operand (IN and OUT only) */
-    bool string;     /* INS or OUTS */
-    bool rep;        /* with a REP prefix */
-    uint64_t count;  /* iterations left, with a REP prefix: 0 means that nothing happens */
-    uint64_t linear; /* linear address of the memory operand (INS and OUTS) */
+    uint8_t size;         /* bytes: 1, 2 or 4 */
+    bool in;              /* IN or INS */
+    bool immediate;       /* the port is an immediate operand (IN and OUT only) */
+    bool string;          /* INS or OUTS */
+    bool rep;             /* with a REP prefix */
+    uint64_t count;       /* iterations left, with a REP prefix: 0 means that nothing happens */
+    uint64_t linear;      /* linear address of the memory operand (INS and OUTS) */
+    uint8_t address_size; /* INS and OUTS: 0: 16 bits, 1: 32, 2: 64 */
+    uint8_t segment;      /* OUTS: ES, CS, SS, DS, FS, GS: 0 to 5 */
 };
 
 /*
  * The guest executes an I/O instruction. A read of the I/O permission bit map may itself fault or exit.
- * Errors: VMXC_BAD_STATE (no guest loaded), VMXC_INVALID_INPUT (size).
+ * Errors: VMXC_BAD_STATE (no guest loaded), VMXC_INVALID_INPUT (sizes, segment).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io *io,
                                                  struct vmxsim_outcome *outcome);

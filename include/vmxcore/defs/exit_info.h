@@ -48,6 +48,14 @@ enum vmxc_cr_access {
 #define VMXC_QUALIFICATION_DR_FROM     VMXC_BIT(4) /* 1: MOV from DR */
 #define VMXC_QUALIFICATION_DR_REGISTER VMXC_BITS(11, 8)
 
+/* I/O instructions. */
+#define VMXC_QUALIFICATION_IO_SIZE      VMXC_BITS(2, 0) /* bytes minus 1 */
+#define VMXC_QUALIFICATION_IO_IN        VMXC_BIT(3)
+#define VMXC_QUALIFICATION_IO_STRING    VMXC_BIT(4)
+#define VMXC_QUALIFICATION_IO_REP       VMXC_BIT(5)
+#define VMXC_QUALIFICATION_IO_IMMEDIATE VMXC_BIT(6)
+#define VMXC_QUALIFICATION_IO_PORT      VMXC_BITS(31, 16)
+
 /* MWAIT. */
 #define VMXC_QUALIFICATION_MWAIT_ARMED VMXC_BIT(0) /* address-range monitoring hardware is armed */
 
