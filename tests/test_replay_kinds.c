@@ -87,6 +87,7 @@ static const struct {
     {"", SHADOW_VMCS, VMFAIL_INVALID, NULL},
     {"", SHADOW_VMCS, "{\"result\":\"vmfail\"}", NULL},
     {"", SHADOW_VMCS, VMFAIL_7, "observed VMfailInvalid"},
+    {"", SHADOW_VMCS, "{\"result\":\"vmfail\",\"kind\":\"valid\"}", "observed VMfailInvalid"},
     {"", SHADOW_VMCS, "{\"result\":\"vmfail\",\"error\":7}", "observed VMfailInvalid"},
     {"", SHADOW_VMCS, FAILURE_33, "observed VMfailInvalid"},
 
