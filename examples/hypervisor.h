@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small hypervisor for one processor and one guest, over libvmxcore alone: memory through struct vmxc_hal, instructions
- * through struct vmxc_insn_ops. What it runs on is the caller's choice.
+ * A small hypervisor for one processor and one guest, over libvmxcore alone: memory through struct vmxc_hal,
+ * instructions through struct vmxc_insn_ops. What it runs on is the caller's choice.
  *
  *     hypervisor_start      VMX operation, address space, bitmaps, VMCS
  *     hypervisor_run        VMLAUNCH, then one VMRESUME after each VM exit that it has served
@@ -51,7 +51,7 @@ struct hypervisor {
 VMXC_MUST_CHECK enum vmxc_status hypervisor_start(struct hypervisor *hv, uint64_t guest_size,
                                                   const struct vmxc_guest_start *start);
 
-/* Runs the guest until it halts. Errors: VMXC_UNSUPPORTED (an exit that nobody serves), what VMX instructions came to. */
+/* Runs the guest until it halts. Errors: VMXC_UNSUPPORTED (an exit that nobody serves), as vmxc_insn_status. */
 VMXC_MUST_CHECK enum vmxc_status hypervisor_run(struct hypervisor *hv);
 
 /* Gives everything back. Errors: VMXC_BAD_STATE (VMX operation cannot be left). */

@@ -49,7 +49,7 @@ static void expect(bool as_told, const char *what)
     exit(EXIT_FAILURE);
 }
 
-static void log_line(const char *format, ...)
+static void VMXC_PRINTF(1, 2) log_line(const char *format, ...)
 {
     va_list arguments;
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest-state area of a guest that begins in one of four modes, and the parts of CR0 and CR4 that it does not own.
+ * The guest-state area of a guest that begins in one of four modes, and the parts of CR0 and CR4 that it does not
+ * own.
  *
- * In VMX operation CR0 and CR4 have bits that must be 1 (NE, VMXE; without "unrestricted guest" also PE and PG) and bits
- * that must be 0. The bits that must be 1 belong to the host: the guest reads what its mode would have (the read shadows),
- * and its attempts to change them exit.
+ * In VMX operation CR0 and CR4 have bits that must be 1 (NE, VMXE; without "unrestricted guest" also PE and PG) and
+ * bits that must be 0. The bits that must be 1 belong to the host: the guest reads what its mode would have (the
+ * read shadows), and its attempts to change them exit.
  */
 #include "internal/vmcs_setup.h"
 #include "vmxcore/defs/guest_state.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The instruction seam over the model's instructions: each operation is one call, and its result in the seam's words. */
+/* The instruction seam over the model's instructions: each operation is one call, its result in the seam's words. */
 #include "vmxsim/insn_ops.h"
 
 #include "internal/cpu.h"

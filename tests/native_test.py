@@ -20,19 +20,19 @@ EXPECTED = {
 
 
 def instruction_of(line):
-    """The word EXPECTED knows an instruction by, or its mnemonic."""
-    parts = line.split("\t")
-    if len(parts) < 2 or not re.match(r" +[0-9a-f]+:$", parts[0]):
+    """The word EXPECTED knows an instruction by, or its mnemonic. Reads what GNU's and LLVM's objdump print."""
+    match = re.match(r"\s*[0-9a-f]+:\s+([a-z]\w*)\s*(.*)$", line)
+    if not match:
         return None
-    mnemonic, _, operands = parts[1].strip().partition(" ")
-    operands = operands.strip()
-    if not mnemonic.startswith("mov"):
-        return mnemonic
-    source = re.match(r"%(cr\d|[cdefgs]s),", operands)
-    target = re.search(r",%(cr\d|[cdefgs]s)$", operands)
-    if source:
-        return "from " + source.group(1)
-    return "to " + target.group(1) if target else mnemonic
+    mnemonic, operands = match.group(1), match.group(2).replace(" ", "")
+    if mnemonic.startswith("mov"):
+        source = re.match(r"%(cr\d|[cdefgs]s),", operands)
+        target = re.search(r",%(cr\d|[cdefgs]s)$", operands)
+        if source:
+            return "from " + source.group(1)
+        return "to " + target.group(1) if target else mnemonic
+    without_suffix = re.sub("[bwlq]$", "", mnemonic)
+    return without_suffix if without_suffix in EXPECTED and mnemonic not in EXPECTED else mnemonic
 
 
 def main():

@@ -3,11 +3,11 @@
  * What a VM exit says, decoded; and the answers every hypervisor needs: skipping an instruction, injecting an event,
  * resuming an event that the exit interrupted.
  *
- * Decoders take raw numbers, so that they serve recorded exits as well. None of them trusts its input: encodings that no
- * processor reports are VMXC_BAD_FORMAT.
+ * Decoders take raw numbers, so that they serve recorded exits as well. None of them trusts its input: encodings
+ * that no processor reports are VMXC_BAD_FORMAT.
  *
- * Source: Intel SDM volume 3, "VM-Exit Information Fields", "Recording VM-Exit Information and Updating VM-entry Control
- * Fields", "Event Injection", "Handling of VM Exits Due to Exceptions", "Resumption of Guest Software".
+ * Source: Intel SDM volume 3, "VM-Exit Information Fields", "Recording VM-Exit Information and Updating VM-entry
+ * Control Fields", "Event Injection", "Handling of VM Exits Due to Exceptions", "Resumption of Guest Software".
  */
 #ifndef VMXC_EXIT_INFO_H
 #define VMXC_EXIT_INFO_H
@@ -147,8 +147,8 @@ struct vmxc_event {
 };
 
 /*
- * Decodes VM-exit interruption information or IDT-vectoring information with its error code. `*valid` says whether there
- * is an event at all; `event` is untouched if not. Errors: VMXC_BAD_FORMAT (type 1).
+ * Decodes VM-exit interruption information or IDT-vectoring information with its error code. `*valid` says whether
+ * there is an event at all; `event` is untouched if not. Errors: VMXC_BAD_FORMAT (type 1).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_event_decode(uint32_t info, uint32_t error_code, bool *valid,
                                                    struct vmxc_event *event);
@@ -157,11 +157,11 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_event_decode(uint32_t info, uint32_t error
 bool vmxc_event_vector_has_error_code(uint8_t vector);
 
 /*
- * The VM-entry interruption information for an event. Errors: VMXC_INVALID_INPUT, where a VM entry would fail: type 1 or
- * above 7; NMI with a vector other than 2; hardware exception with a vector above 31; OTHER (a pending monitor trap flag)
- * with a vector other than 0; an error code with what is no hardware exception, or for a vector that has none, or wider
- * than 16 bits; a software event with a length above 15 bytes. Whether the guest's mode wants the error code (not
- * in real-address mode), and whether it can take the event now, is for the caller to say.
+ * The VM-entry interruption information for an event. Errors: VMXC_INVALID_INPUT, where a VM entry would fail: type
+ * 1 or above 7; NMI with a vector other than 2; hardware exception with a vector above 31; OTHER (a pending monitor
+ * trap flag) with a vector other than 0; an error code with what is no hardware exception, or for a vector that has
+ * none, or wider than 16 bits; a software event with a length above 15 bytes. Whether the guest's mode wants the
+ * error code (not in real-address mode), and whether it can take the event now, is for the caller to say.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_event_encode(const struct vmxc_event *event, uint32_t *info);
 
@@ -178,14 +178,17 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_event_reinject(const struct vmxc_insn_ops 
 
 /* ---- The guest, between exit and entry ---- */
 
-/* True in *can if an external interrupt could be injected now: RFLAGS.IF, no blocking by STI or MOV SS, no event waits. */
+/*
+ * True in *can if an external interrupt could be injected now: RFLAGS.IF is 1, nothing is blocked by STI or MOV SS, no
+ * event waits for the next VM entry.
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxc_guest_can_take_interrupt(const struct vmxc_insn_ops *ops,
                                                                bool *can);
 
 /*
- * Moves the guest behind the instruction that caused the exit, as if it had completed: RIP, RFLAGS.RF, blocking by STI and MOV SS,
- * and the single-step trap that TF asks for. Errors: VMXC_INVALID_INPUT (the length is 0 or above 15), as
- * vmxc_insn_status.
+ * Moves the guest behind the instruction that caused the exit, as if it had completed: RIP, RFLAGS.RF, blocking by
+ * STI and MOV SS, and the single-step trap that TF asks for. Errors: VMXC_INVALID_INPUT (the length is 0 or above
+ * 15), as vmxc_insn_status.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_guest_skip(const struct vmxc_insn_ops *ops,
                                                  const struct vmxc_exit *exit);

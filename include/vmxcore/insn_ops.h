@@ -26,8 +26,8 @@ enum vmxc_insn_result {
     VMXC_INSN_FAIL_VALID,   /* VMfailValid: the current VMCS holds the VM-instruction error */
     VMXC_INSN_EXCEPTION,    /* it raised an exception and changed nothing */
     /*
-     * VMLAUNCH, VMRESUME: control came back by a VM exit, or by a VM-entry failure after the controls and the host state
-     * had been checked (bit 31 of the exit reason tells).
+     * VMLAUNCH, VMRESUME: control came back by a VM exit, or by a VM-entry failure after the controls and the host
+     * state had been checked (bit 31 of the exit reason tells).
      */
     VMXC_INSN_VM_EXIT,
 };
@@ -91,8 +91,8 @@ struct vmxc_insn_ops {
     enum vmxc_insn_result (*vmwrite)(void *context, uint32_t field, uint64_t value);
 
     /*
-     * Loads the guest's registers from `gprs`, enters the guest, and after the VM exit stores them there. HOST_RIP and
-     * HOST_RSP are the instance's: it writes them before the instruction.
+     * Loads the guest's registers from `gprs`, enters the guest, and after the VM exit stores them there. HOST_RIP
+     * and HOST_RSP are the instance's: it writes them before the instruction.
      */
     enum vmxc_insn_result (*vmlaunch)(void *context, struct vmxc_gprs *gprs);
     enum vmxc_insn_result (*vmresume)(void *context, struct vmxc_gprs *gprs);
@@ -127,8 +127,8 @@ struct vmxc_insn_ops {
 enum vmxc_status vmxc_vm_error_status(enum vmxc_vm_error error);
 
 /*
- * A result as a status. SUCCEEDED and VM_EXIT are VMXC_OK, FAIL_INVALID is VMXC_BAD_STATE, EXCEPTION is VMXC_UNSUPPORTED,
- * FAIL_VALID is what the VM-instruction error field of the current VMCS says.
+ * A result as a status. SUCCEEDED and VM_EXIT are VMXC_OK, FAIL_INVALID is VMXC_BAD_STATE, EXCEPTION is
+ * VMXC_UNSUPPORTED, FAIL_VALID is what the VM-instruction error field of the current VMCS says.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_insn_status(const struct vmxc_insn_ops *ops,
                                                   enum vmxc_insn_result result);
@@ -146,8 +146,8 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_insn_write_msr(const struct vmxc_insn_ops 
                                                      uint64_t value);
 
 /*
- * Drops what this processor has cached for `eptp`: single-context INVEPT where the processor has it (`ept_vpid_cap` is
- * IA32_VMX_EPT_VPID_CAP), otherwise all-context. It is what a HAL's invalidate_ept does on each processor.
+ * Drops what this processor has cached for `eptp`: single-context INVEPT where the processor has it (`ept_vpid_cap`
+ * is IA32_VMX_EPT_VPID_CAP), otherwise all-context. It is what a HAL's invalidate_ept does on each processor.
  * Errors: VMXC_UNSUPPORTED (no INVEPT of either type), or as vmxc_insn_status.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_insn_invalidate_ept(const struct vmxc_insn_ops *ops,

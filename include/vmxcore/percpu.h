@@ -2,7 +2,8 @@
 /*
  * VMX operation on one logical processor: what stands against it, entering it, leaving it.
  *
- *     CPUID.VMX -> capability MSRs -> CR0, CR4 fixed bits -> VMXON region -> IA32_FEATURE_CONTROL -> CR4.VMXE -> VMXON
+ *     CPUID.VMX -> capability MSRs -> fixed bits of CR0 and CR4 -> VMXON region
+ *         -> IA32_FEATURE_CONTROL -> CR0.NE, CR4.VMXE -> VMXON
  *
  * Whatever can fail without a trace comes first. The one step that cannot be undone, locking IA32_FEATURE_CONTROL
  * where the firmware has left it open, comes when only VMXON itself can still fail.

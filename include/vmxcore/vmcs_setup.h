@@ -7,15 +7,16 @@
  *     vmxc_vmcs_setup(ops, &setup, &controls, &missing);     every field that the controls make matter
  *     ops->vmlaunch(ops->context, &gprs);
  *
- * Where the processor lacks something that was required, the status is VMXC_UNSUPPORTED and `missing` says which bits of
- * which field; vmxc_vmcs_missing_format makes a sentence of it.
+ * Where the processor lacks something that was required, the status is VMXC_UNSUPPORTED and `missing` says which
+ * bits of which field; vmxc_vmcs_missing_format makes a sentence of it.
  *
  * A VMCS that was never used holds anything. The set-up writes every field that a VM entry reads under controls that
- * it knows: EPT, VPID, I/O and MSR bitmaps, unrestricted guest, PAT, EFER, debug controls, performance counters, and those that
- * only enable an instruction. Who asks for others (virtual APIC, PML, shadow VMCS ...) writes their fields afterwards.
+ * it knows: EPT, VPID, I/O and MSR bitmaps, unrestricted guest, PAT, EFER, debug controls, performance counters, and
+ * those that only enable an instruction. Who asks for others (virtual APIC, PML, shadow VMCS ...) writes their
+ * fields afterwards.
  *
- * Source: Intel SDM volume 3, "VM Entries", "Preparation and Launching a Virtual Machine", "Algorithms for Determining VMX
- * Capabilities".
+ * Source: Intel SDM volume 3, "VM Entries", "Preparation and Launching a Virtual Machine", "Algorithms for
+ * Determining VMX Capabilities".
  */
 #ifndef VMXC_VMCS_SETUP_H
 #define VMXC_VMCS_SETUP_H
@@ -84,12 +85,12 @@ vmxc_vmcs_negotiate(const struct vmxc_insn_ops *ops,
                     struct vmxc_vmcs_controls *controls, struct vmxc_vmcs_missing *missing);
 
 /*
- * Fills the current VMCS: controls, host state, guest state. `controls` receives the controls as negotiated. On failure
- * part of the fields may have been written. `missing` must not be NULL; it means something with VMXC_UNSUPPORTED and
- * VMXC_INVALID_INPUT.
- * Errors: VMXC_UNSUPPORTED (the processor cannot do it), VMXC_INVALID_INPUT (the guest's start contradicts its mode or
- * the processor's address widths: field and bits at fault; host segment selectors with RPL or TI that are not 0: load
- * others first), VMXC_BAD_STATE (no current VMCS, bitmap not initialized).
+ * Fills the current VMCS: controls, host state, guest state. `controls` receives the controls as negotiated. On
+ * failure part of the fields may have been written. `missing` must not be NULL; it means something with
+ * VMXC_UNSUPPORTED and VMXC_INVALID_INPUT.
+ * Errors: VMXC_UNSUPPORTED (the processor cannot do it), VMXC_INVALID_INPUT (the guest's start contradicts its mode
+ * or the processor's address widths: field and bits at fault; host segment selectors with RPL or TI that are not 0:
+ * load others first), VMXC_BAD_STATE (no current VMCS, bitmap not initialized).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_vmcs_setup(const struct vmxc_insn_ops *ops,
                                                  const struct vmxc_vmcs_setup *setup,
@@ -119,8 +120,8 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_vmcs_setup_guest(const struct vmxc_insn_op
                                                        struct vmxc_vmcs_missing *missing);
 
 /*
- * "SECONDARY_PROCESSOR_BASED_CONTROLS: 0x80 (Unrestricted guest)", as vmxc_frame_format does; returns the length. Bits of
- * control words are named.
+ * "SECONDARY_PROCESSOR_BASED_CONTROLS: 0x80 (Unrestricted guest)", as vmxc_frame_format does; returns the length.
+ * Bits of control words are named.
  */
 size_t vmxc_vmcs_missing_format(const struct vmxc_vmcs_missing *missing, char *buffer, size_t size);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The model's instance of the instruction seam: hypervisor code that goes through struct vmxc_insn_ops runs on a simulated
- * processor, unchanged.
+ * The model's instance of the instruction seam: hypervisor code that goes through struct vmxc_insn_ops runs on a
+ * simulated processor, unchanged.
  *
  *     struct vmxsim_insn_ops machine;
  *     vmxsim_insn_ops_init(&machine, cpu, run_guest, &script);
  *     my_hypervisor(&machine.ops);
  *
- * When VMLAUNCH or VMRESUME enters the guest, `run` is called: it plays the guest's actions, performs the VM exit that
- * one of them comes to, and returns. What follows is what the hypervisor's next instruction sees.
+ * When VMLAUNCH or VMRESUME enters the guest, `run` is called: it plays the guest's actions, performs the VM exit
+ * that one of them comes to, and returns. What follows is what the hypervisor's next instruction sees.
  */
 #ifndef VMXSIM_INSN_OPS_H
 #define VMXSIM_INSN_OPS_H
@@ -21,8 +21,8 @@ extern "C" {
 #endif
 
 /*
- * The guest, from one VM entry to the next VM exit. It may change `gprs`. When it returns VMXC_OK the processor has left
- * VMX non-root operation; another status means that the script cannot go on.
+ * The guest, from one VM entry to the next VM exit. It may change `gprs`. When it returns VMXC_OK the processor has
+ * left VMX non-root operation; another status means that the script cannot go on.
  */
 typedef enum vmxc_status (*vmxsim_guest_fn)(void *context, struct vmxsim_cpu *cpu,
                                             struct vmxc_gprs *gprs);
@@ -48,8 +48,8 @@ struct vmxsim_insn_ops {
 };
 
 /*
- * An instance over `cpu`, which must outlive it. Segments: CS 8, SS, DS, ES, FS, GS 10H, TR 18H, tables at 0. CPUID is the
- * profile's; leaves that it does not list read as zeros.
+ * An instance over `cpu`, which must outlive it. Segments: CS 8, SS, DS, ES, FS, GS 10H, TR 18H, tables at 0. CPUID
+ * is the profile's; leaves that it does not list read as zeros.
  */
 void vmxsim_insn_ops_init(struct vmxsim_insn_ops *instance, struct vmxsim_cpu *cpu,
                           vmxsim_guest_fn run, void *context);
