@@ -5,14 +5,6 @@
 #include "vmxcore/defs/ept.h"
 #include "vmxcore/defs/vmcs.h"
 
-/* Exit qualification for I/O instructions. */
-#define IO_SIZE      VMXC_BITS(2, 0) /* bytes - 1 */
-#define IO_IN        VMXC_BIT(3)
-#define IO_STRING    VMXC_BIT(4)
-#define IO_REP       VMXC_BIT(5)
-#define IO_IMMEDIATE VMXC_BIT(6)
-#define IO_PORT      VMXC_BITS(31, 16)
-
 /* Exit qualification for APIC accesses. */
 #define APIC_OFFSET       VMXC_BITS(11, 0)
 #define APIC_TYPE         VMXC_BITS(15, 12)
@@ -64,17 +56,17 @@ const char *vmxc_exit_reason_text(uint16_t reason)
 
 enum vmxc_status vmxc_exit_io(uint64_t qualification, struct vmxc_exit_io *io)
 {
-    const uint64_t size = VMXC_FIELD_GET(qualification, IO_SIZE) + 1;
+    const uint64_t size = VMXC_FIELD_GET(qualification, VMXC_QUALIFICATION_IO_SIZE) + 1;
 
     if (size != 1 && size != 2 && size != 4)
         return VMXC_BAD_FORMAT;
     *io = (struct vmxc_exit_io){
-        .port = (uint16_t)VMXC_FIELD_GET(qualification, IO_PORT),
+        .port = (uint16_t)VMXC_FIELD_GET(qualification, VMXC_QUALIFICATION_IO_PORT),
         .size = (uint8_t)size,
-        .in = qualification & IO_IN,
-        .string = qualification & IO_STRING,
-        .rep = qualification & IO_REP,
-        .immediate = qualification & IO_IMMEDIATE,
+        .in = qualification & VMXC_QUALIFICATION_IO_IN,
+        .string = qualification & VMXC_QUALIFICATION_IO_STRING,
+        .rep = qualification & VMXC_QUALIFICATION_IO_REP,
+        .immediate = qualification & VMXC_QUALIFICATION_IO_IMMEDIATE,
     };
     return VMXC_OK;
 }
