@@ -29,6 +29,10 @@ function(vmxsim_install_library target)
 endfunction()
 
 vmxsim_install_library(vmxcore)
+if(TARGET vmxcore_native)
+    install(TARGETS vmxcore_native EXPORT vmxcore-targets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 if(VMXSIM_BUILD_SIM)
     vmxsim_install_library(vmxsim)
     if(VMXSIM_BUILD_CLI)

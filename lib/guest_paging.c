@@ -270,7 +270,9 @@ static bool key_refuses(const struct walk *walk, const struct vmxc_guest_transla
         return false;
     if (rights & PKR_ACCESS_DISABLE)
         return true;
-    return (rights & PKR_WRITE_DISABLE) && access.write && (access.user_mode || info->wp);
+    /* Without CR0.WP writes are free, except those of user mode to user-mode addresses. */
+    return (rights & PKR_WRITE_DISABLE) && access.write &&
+           (info->wp || (access.user_mode && page->user));
 }
 
 /*

@@ -20,4 +20,4 @@ printf '\n==== A guest on a simulated machine ====\n'
 build/demo/bin/demo
 
 printf '\n==== Recorded experiments, replayed on the model ====\n'
-build/demo/bin/vmxsim replay tests/vectors/access-*.jsonl
+build/demo/bin/vmxsim replay tests/vectors/*.jsonl

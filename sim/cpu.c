@@ -4,17 +4,20 @@
  * Source: Intel SDM volume 3, "Loading Guest State", "Paging" (reserved bits), "EPT Paging Structures".
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal/cpu.h"
+#include "internal/msr_switch.h"
 #include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
 
 /* CR0 bits that a VM entry never changes. Source: SDM, "Loading Guest Control Registers, Debug Registers, and MSRs". */
 #define CR0_KEPT \
     (VMXC_BIT(4) | VMXC_BITS(15, 6) | VMXC_BIT(17) | VMXC_BITS(28, 19) | VMXC_CR0_NW | VMXC_CR0_CD)
 
-/* Source: SDM, "Processor State Following Power-up, Reset, or INIT" (IA32_PAT). */
-#define PAT_AT_RESET UINT64_C(0x0007040600070406)
+/* Bits of DR7 that a VM entry loads; bit 10 is always 1. */
+#define DR7_WRITABLE (VMXC_BITS(9, 0) | VMXC_BIT(11) | VMXC_BIT(13) | VMXC_BITS(31, 16))
 
 #define ACCESS_RIGHTS_DPL VMXC_BITS(6, 5)
 #define ACCESS_RIGHTS_L   VMXC_BIT(13)
@@ -31,11 +34,11 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
         return VMXC_NO_MEMORY;
     created->memory = memory;
     created->profile = profile;
-    created->root = (struct vmxsim_root_state){
-        .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
-        .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
-        .efer = VMXC_EFER_LME | VMXC_EFER_LMA,
-    };
+    vmxsim_cpu_reset(created, &(struct vmxsim_root_state){
+                                  .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
+                                  .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
+                                  .efer = VMXC_EFER_LME | VMXC_EFER_LMA,
+                              });
     *cpu = created;
     return VMXC_OK;
 }
@@ -48,6 +51,19 @@ void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu)
 void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)
 {
     cpu->root = *root;
+    cpu->execution.code_64bit = root->efer & VMXC_EFER_LMA;
+}
+
+void vmxsim_cpu_reset(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)
+{
+    *cpu = (struct vmxsim_cpu){
+        .memory = cpu->memory,
+        .profile = cpu->profile,
+        .execution.rflags = VMXC_RFLAGS_1,
+        .vmx = {.vmxon_pointer = VMXC_VMCS_POINTER_NONE, .current = VMXC_VMCS_POINTER_NONE},
+        .dr = {[6] = DR6_RESET, [7] = DR7_RESET},
+    };
+    vmxsim_cpu_set_root_state(cpu, root);
 }
 
 void vmxsim_cpu_set_pkru(struct vmxsim_cpu *cpu, uint32_t pkru)
@@ -116,14 +132,12 @@ static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
 
 /* ---- Guest registers ---- */
 
-/* What the processor has in an MSR; one that the profile does not list is as it was at reset. */
-static uint64_t profile_msr(const struct vmxsim_cpu *cpu, uint32_t index, uint64_t at_reset)
+/* 0: the processor does not have the MSR. */
+static uint64_t msr_or_zero(const struct vmxsim_cpu *cpu, uint32_t msr)
 {
     uint64_t value = 0;
 
-    if (vmxsim_profile_msr(cpu->profile, index, &value) != VMXC_OK)
-        return at_reset;
-    return value;
+    return vmxsim_cpu_read_msr(cpu, msr, &value) ? value : 0;
 }
 
 /* Without "load IA32_EFER" a VM entry changes LMA, and LME if paging is on; the rest is the host's. */
@@ -162,17 +176,22 @@ static void load_registers(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmc
         .efer = guest_efer(cpu, vmcs),
         .rflags = VMXSIM_VMCS(vmcs, GUEST_RFLAGS),
         .pat = (entry & VMXC_ENTRY_LOAD_PAT) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PAT)
-                                             : profile_msr(cpu, VMXC_MSR_PAT, PAT_AT_RESET),
+                                             : msr_or_zero(cpu, VMXC_MSR_PAT),
         .pkrs = (uint32_t)((entry & VMXC_ENTRY_LOAD_PKRS) ? VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS)
-                                                          : profile_msr(cpu, VMXC_MSR_PKRS, 0)),
+                                                          : msr_or_zero(cpu, VMXC_MSR_PKRS)),
+        .tr_base = VMXSIM_VMCS(vmcs, GUEST_TR_BASE),
+        .tr_limit = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_LIMIT),
+        .tr_access_rights = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_ACCESS_RIGHTS),
         .pkru = guest->pkru,
         .cpl =
             (uint8_t)VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS), ACCESS_RIGHTS_DPL),
     };
-    guest->mode = paging_mode(guest);
     guest->mode_64bit = (guest->efer & VMXC_EFER_LMA) &&
                         (VMXSIM_VMCS(vmcs, GUEST_CS_ACCESS_RIGHTS) & ACCESS_RIGHTS_L);
-    guest->linear_width = (guest->cr4 & VMXC_CR4_LA57) ? 57 : 48;
+    guest->mode = paging_mode(guest);
+    if (entry & VMXC_ENTRY_LOAD_DEBUG_CONTROLS)
+        cpu->dr[7] = (VMXSIM_VMCS(vmcs, GUEST_DR7) & DR7_WRITABLE) | DR7_RESET;
+    cpu->preemption_timer = (uint32_t)VMXSIM_VMCS(vmcs, PREEMPTION_TIMER_VALUE);
 }
 
 /* PAE paging uses four PDPTE registers: from the VMCS with EPT, otherwise from the table that CR3 names. */
@@ -253,10 +272,20 @@ static void set_long_format(struct guest_state *guest, const struct vmxsim_featu
     guest->reserved.leaf[2] |= VMXC_BITS(20, 13);
 }
 
-static void set_paging_format(struct vmxsim_cpu *cpu)
+void vmxsim_cpu_select_guest_paging(struct vmxsim_cpu *cpu)
+{
+    cpu->guest.mode = paging_mode(&cpu->guest);
+    vmxsim_cpu_update_guest_paging(cpu);
+}
+
+void vmxsim_cpu_update_guest_paging(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_features *features = vmxsim_profile_features(cpu->profile);
 
+    cpu->guest.linear_width = (cpu->guest.cr4 & VMXC_CR4_LA57) ? 57 : 48;
+    cpu->guest.levels = 0;
+    memset(cpu->guest.large_page, 0, sizeof(cpu->guest.large_page));
+    memset(&cpu->guest.reserved, 0, sizeof(cpu->guest.reserved));
     switch (cpu->guest.mode) {
     case PAGING_NONE:
         break;
@@ -311,6 +340,12 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
     const uint64_t secondary = secondary_controls(vmcs);
 
     cpu->exits = (struct exit_controls){
+        .pin = VMXSIM_VMCS(vmcs, PIN_BASED_CONTROLS),
+        .primary = VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS),
+        .secondary = secondary,
+        .io_bitmap_a = VMXSIM_VMCS(vmcs, IO_BITMAP_A_ADDRESS),
+        .io_bitmap_b = VMXSIM_VMCS(vmcs, IO_BITMAP_B_ADDRESS),
+        .msr_bitmap = VMXSIM_VMCS(vmcs, MSR_BITMAP_ADDRESS),
         .exception_bitmap = (uint32_t)VMXSIM_VMCS(vmcs, EXCEPTION_BITMAP),
         .page_fault_mask = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MASK),
         .page_fault_match = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MATCH),
@@ -323,6 +358,25 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
     };
 }
 
+void vmxsim_cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    load_ept(cpu, vmcs);
+    cpu->exits.pml =
+        (secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_PML) && cpu->ept.accessed_dirty;
+    cpu->exits.eptp_index = (uint16_t)VMXSIM_VMCS(vmcs, EPTP_INDEX);
+}
+
+void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
+{
+    load_ept(cpu, vmcs);
+    load_registers(cpu, vmcs);
+    load_pdptes(cpu, vmcs);
+    vmxsim_cpu_update_guest_paging(cpu);
+    load_exit_controls(cpu, vmcs);
+    cpu->unsupported = find_unsupported(vmcs);
+    cpu->in_guest = true;
+}
+
 enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs,
                                        struct vmxsim_error *error)
 {
@@ -330,16 +384,15 @@ enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxs
     const uint64_t levels =
         VMXC_FIELD_GET(VMXSIM_VMCS(vmcs, EPT_POINTER), VMXC_EPTP_WALK_LENGTH) + 1;
 
+    if (cpu->vmx.current != VMXC_VMCS_POINTER_NONE)
+        return vmxsim_error_set(error, VMXC_BAD_STATE, "a VMCS is current");
     if (unsupported)
         return vmxsim_error_set(error, VMXC_UNSUPPORTED, "not modelled: %s", unsupported);
     if ((secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_EPT) && levels != 4 && levels != 5)
         return vmxsim_error_set(error, VMXC_INVALID_INPUT, "EPTP: page-walk length %u",
                                 (unsigned)levels);
-    load_ept(cpu, vmcs);
-    load_registers(cpu, vmcs);
-    load_pdptes(cpu, vmcs);
-    set_paging_format(cpu);
-    load_exit_controls(cpu, vmcs);
-    cpu->in_guest = true;
-    return VMXC_OK;
+    cpu->vmx.vmcs.fields = *vmcs;
+    vmxsim_cpu_load_guest_state(cpu, vmcs);
+    cpu->vmx.mode = VMXSIM_VMX_NON_ROOT;
+    return vmxsim_msr_switch_load_guest(cpu);
 }

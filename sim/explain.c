@@ -78,6 +78,11 @@ const char *vmxsim_memory_type_name(enum vmxc_memory_type type)
     return lookup(memory_type_names, COUNT(memory_type_names), (size_t)type);
 }
 
+const char *vmxsim_interruption_type_name(unsigned type)
+{
+    return lookup(interruption_type_names, COUNT(interruption_type_names), type);
+}
+
 const char *vmxsim_access_type_name(enum vmxsim_access_type type)
 {
     return lookup(access_type_names, COUNT(access_type_names), (size_t)type);

@@ -5,6 +5,7 @@
  * "EPT Translation Mechanism", "EPT Misconfigurations", "Page-Fault Exceptions".
  */
 #include "internal/explain.h"
+#include "internal/rows.h"
 
 #include "vmxcore/defs/paging.h"
 
@@ -13,12 +14,6 @@
 #include <stdio.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* A flag and what its two values mean; a NULL meaning is not worth a line. */
-struct flag {
-    uint64_t mask;
-    const char *name, *if_one, *if_zero;
-};
 
 static unsigned highest_bit(uint64_t mask)
 {
@@ -33,18 +28,13 @@ static unsigned lowest_bit(uint64_t mask)
     return highest_bit(VMXC_LOWEST_BIT(mask));
 }
 
-static void start(struct vmxsim_decoded *decoded, const char *title, uint64_t raw)
+void vmxsim_rows_start(struct vmxsim_decoded *decoded, const char *title, uint64_t raw)
 {
     *decoded = (struct vmxsim_decoded){.title = title, .raw = raw, .valid = true};
 }
 
-/* Adds a field; the caller may still mark it wrong. Fields beyond the capacity are dropped, never written. */
-static struct vmxsim_decoded_field *add_field(struct vmxsim_decoded *decoded, uint64_t mask,
-                                              const char *name, const char *format, ...)
-    VMXC_PRINTF(4, 5);
-
-static struct vmxsim_decoded_field *add_field(struct vmxsim_decoded *decoded, uint64_t mask,
-                                              const char *name, const char *format, ...)
+struct vmxsim_decoded_field *vmxsim_row_add(struct vmxsim_decoded *decoded, uint64_t mask,
+                                            const char *name, const char *format, ...)
 {
     if (decoded->count == VMXSIM_DECODED_MAX_FIELDS)
         decoded->count--;
@@ -62,15 +52,14 @@ static struct vmxsim_decoded_field *add_field(struct vmxsim_decoded *decoded, ui
     return field;
 }
 
-static void add_wrong(struct vmxsim_decoded *decoded, uint64_t mask, const char *name,
+void vmxsim_row_wrong(struct vmxsim_decoded *decoded, uint64_t mask, const char *name,
                       const char *why)
 {
-    add_field(decoded, mask, name, "%s", why)->wrong = true;
+    vmxsim_row_add(decoded, mask, name, "%s", why)->wrong = true;
     decoded->valid = false;
 }
 
-/* The bits of `mask` must be 0: one row per run of them that is not. */
-static void add_reserved(struct vmxsim_decoded *decoded, uint64_t mask)
+void vmxsim_rows_reserved(struct vmxsim_decoded *decoded, uint64_t mask)
 {
     uint64_t left = decoded->raw & mask;
     while (left != 0) {
@@ -78,22 +67,22 @@ static void add_reserved(struct vmxsim_decoded *decoded, uint64_t mask)
         unsigned low = high;
         while (low > 0 && (left >> (low - 1) & 1) != 0)
             low--;
-        add_wrong(decoded, VMXC_BITS(high, low), "reserved", "must be 0");
+        vmxsim_row_wrong(decoded, VMXC_BITS(high, low), "reserved", "must be 0");
         left &= ~VMXC_BITS(high, low);
     }
 }
 
-static void add_flags(struct vmxsim_decoded *decoded, const struct flag *flags, size_t count)
+void vmxsim_rows_flags(struct vmxsim_decoded *decoded, const struct vmxsim_row_flag *flags,
+                       size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const char *meaning = (decoded->raw & flags[i].mask) ? flags[i].if_one : flags[i].if_zero;
         if (meaning != NULL)
-            (void)add_field(decoded, flags[i].mask, flags[i].name, "%s", meaning);
+            (void)vmxsim_row_add(decoded, flags[i].mask, flags[i].name, "%s", meaning);
     }
 }
 
-/* Brings the fields into the order of their bits, highest first. */
-static void sort_fields(struct vmxsim_decoded *decoded)
+void vmxsim_rows_sort(struct vmxsim_decoded *decoded)
 {
     for (uint32_t i = 1; i < decoded->count; i++) {
         const struct vmxsim_decoded_field field = decoded->field[i];
@@ -120,7 +109,7 @@ static uint64_t address_mask(const struct vmxsim_features *features, unsigned lo
 
 /* ---- Exit qualification of an EPT violation ---- */
 
-static const struct flag qualification_flags[] = {
+static const struct vmxsim_row_flag qualification_flags[] = {
     {VMXC_EPT_VIOLATION_ASYNCHRONOUS, "asynchronous",
      "the access was asynchronous to instruction execution", NULL},
     {VMXC_EPT_VIOLATION_GUEST_PAGING_VERIFY, "guest-paging verification",
@@ -158,22 +147,23 @@ static void add_translation_flag(struct vmxsim_decoded *decoded)
     static const char name[] = "translation of linear address";
     const bool is_page = decoded->raw & VMXC_EPT_VIOLATION_LINEAR_TRANSLATION;
     if (decoded->raw & VMXC_EPT_VIOLATION_LINEAR_VALID)
-        (void)add_field(decoded, VMXC_EPT_VIOLATION_LINEAR_TRANSLATION, name,
-                        is_page ? "access to the page that the linear address translates to"
-                                : "access to a guest paging-structure entry");
+        (void)vmxsim_row_add(decoded, VMXC_EPT_VIOLATION_LINEAR_TRANSLATION, name,
+                             is_page ? "access to the page that the linear address translates to"
+                                     : "access to a guest paging-structure entry");
     else if (is_page)
-        add_wrong(decoded, VMXC_EPT_VIOLATION_LINEAR_TRANSLATION, name, "undefined if bit 7 is 0");
+        vmxsim_row_wrong(decoded, VMXC_EPT_VIOLATION_LINEAR_TRANSLATION, name,
+                         "undefined if bit 7 is 0");
 }
 
 void vmxsim_decode_qualification(uint64_t qualification, struct vmxsim_decoded *decoded)
 {
-    start(decoded, "exit qualification of an EPT violation", qualification);
-    add_reserved(decoded, VMXC_BITS(63, 17));
+    vmxsim_rows_start(decoded, "exit qualification of an EPT violation", qualification);
+    vmxsim_rows_reserved(decoded, VMXC_BITS(63, 17));
     for (size_t i = 0; i < COUNT(qualification_flags); i++) {
         if (qualification_flags[i].mask == VMXC_EPT_VIOLATION_LINEAR_TRANSLATION)
             add_translation_flag(decoded);
         else
-            add_flags(decoded, &qualification_flags[i], 1);
+            vmxsim_rows_flags(decoded, &qualification_flags[i], 1);
     }
 }
 
@@ -181,7 +171,7 @@ void vmxsim_phrase_qualification_bits(struct vmxsim_text *text, uint64_t bits)
 {
     const char *separator = "";
     for (size_t i = COUNT(qualification_flags); i > 0; i--) {
-        const struct flag *flag = &qualification_flags[i - 1];
+        const struct vmxsim_row_flag *flag = &qualification_flags[i - 1];
         if (!(bits & flag->mask))
             continue;
         vmxsim_text_add(text, "%s%s", separator, flag->name);
@@ -215,7 +205,7 @@ void vmxsim_phrase_qualification(struct vmxsim_text *text, uint64_t qualificatio
 
 /* ---- Page-fault error code ---- */
 
-static const struct flag page_fault_flags[] = {
+static const struct vmxsim_row_flag page_fault_flags[] = {
     {VMXC_PF_SGX, "SGX", "SGX access control refused it", NULL},
     {VMXC_PF_HLAT, "HLAT", "during HLAT paging", NULL},
     {VMXC_PF_SHADOW_STACK, "SS", "shadow-stack access", NULL},
@@ -230,10 +220,10 @@ static const struct flag page_fault_flags[] = {
 
 void vmxsim_decode_page_fault_error(uint32_t error_code, struct vmxsim_decoded *decoded)
 {
-    start(decoded, "page-fault error code", error_code);
-    add_reserved(decoded, VMXC_BITS(31, 16) | VMXC_BITS(14, 8));
-    add_flags(decoded, page_fault_flags, COUNT(page_fault_flags));
-    sort_fields(decoded);
+    vmxsim_rows_start(decoded, "page-fault error code", error_code);
+    vmxsim_rows_reserved(decoded, VMXC_BITS(31, 16) | VMXC_BITS(14, 8));
+    vmxsim_rows_flags(decoded, page_fault_flags, COUNT(page_fault_flags));
+    vmxsim_rows_sort(decoded);
 }
 
 void vmxsim_phrase_page_fault(struct vmxsim_text *text, uint32_t error_code)
@@ -262,10 +252,11 @@ static void add_memory_type(struct vmxsim_decoded *decoded, uint64_t mask, const
     const enum vmxc_memory_type type = (enum vmxc_memory_type)VMXC_FIELD_GET(decoded->raw, mask);
     const bool reserved = type == 2 || type == 3 || type == VMXC_MEMORY_TYPE_UC_MINUS;
     if (allowed)
-        (void)add_field(decoded, mask, name, "%s", vmxsim_memory_type_name(type));
+        (void)vmxsim_row_add(decoded, mask, name, "%s", vmxsim_memory_type_name(type));
     else
-        add_wrong(decoded, mask, name,
-                  reserved ? "a reserved type" : "this processor does not accept the type here");
+        vmxsim_row_wrong(decoded, mask, name,
+                         reserved ? "a reserved type"
+                                  : "this processor does not accept the type here");
 }
 
 static void add_walk_length(struct vmxsim_decoded *decoded, const struct vmxsim_features *features)
@@ -274,11 +265,11 @@ static void add_walk_length(struct vmxsim_decoded *decoded, const struct vmxsim_
     const bool allowed =
         (levels == 4 && features->ept_walk_4) || (levels == 5 && features->ept_walk_5);
     if (allowed)
-        (void)add_field(decoded, VMXC_EPTP_WALK_LENGTH, "page-walk length", "%" PRIu64 " levels",
-                        levels);
+        (void)vmxsim_row_add(decoded, VMXC_EPTP_WALK_LENGTH, "page-walk length",
+                             "%" PRIu64 " levels", levels);
     else
-        add_wrong(decoded, VMXC_EPTP_WALK_LENGTH, "page-walk length",
-                  "this processor has no walk of that length");
+        vmxsim_row_wrong(decoded, VMXC_EPTP_WALK_LENGTH, "page-walk length",
+                         "this processor has no walk of that length");
 }
 
 void vmxsim_decode_eptp(uint64_t eptp, const struct vmxsim_features *features,
@@ -288,18 +279,18 @@ void vmxsim_decode_eptp(uint64_t eptp, const struct vmxsim_features *features,
     const uint64_t missing = (features->ept_accessed_dirty ? 0 : VMXC_EPTP_ACCESSED_DIRTY) |
                              (features->ept_shadow_stack ? 0 : VMXC_EPTP_SHADOW_STACK);
 
-    start(decoded, "EPTP", eptp);
-    add_reserved(decoded, VMXC_BITS(63, 52) | beyond_width(features));
-    (void)add_field(decoded, address_mask(features, 12), "root table", "host-physical 0x%" PRIx64,
-                    eptp & address_mask(features, 12));
-    add_reserved(decoded, VMXC_EPTP_RESERVED_LOW | missing);
-    static const struct flag flags[] = {
+    vmxsim_rows_start(decoded, "EPTP", eptp);
+    vmxsim_rows_reserved(decoded, VMXC_BITS(63, 52) | beyond_width(features));
+    (void)vmxsim_row_add(decoded, address_mask(features, 12), "root table",
+                         "host-physical 0x%" PRIx64, eptp & address_mask(features, 12));
+    vmxsim_rows_reserved(decoded, VMXC_EPTP_RESERVED_LOW | missing);
+    static const struct vmxsim_row_flag flags[] = {
         {VMXC_EPTP_SHADOW_STACK, "supervisor shadow-stack control", "on", NULL},
         {VMXC_EPTP_ACCESSED_DIRTY, "accessed and dirty flags", "on", "off"},
     };
     for (size_t i = 0; i < COUNT(flags); i++) {
         if (!(eptp & flags[i].mask & missing))
-            add_flags(decoded, &flags[i], 1);
+            vmxsim_rows_flags(decoded, &flags[i], 1);
     }
     add_walk_length(decoded, features);
     add_memory_type(decoded, VMXC_EPTP_MEMORY_TYPE, "memory type of the tables",
@@ -345,20 +336,22 @@ static void add_upper_flags(struct vmxsim_decoded *decoded, bool leaf, unsigned 
                             const struct vmxsim_features *features)
 {
     if (features->ept_violation_ve)
-        add_flags(decoded,
-                  &(const struct flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
-                                       "EPT violations here stay VM exits", NULL},
-                  1);
+        vmxsim_rows_flags(decoded,
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
+                                                          "EPT violations here stay VM exits",
+                                                          NULL},
+                          1);
     if (leaf && level == 1 && features->sub_page_permissions)
-        add_flags(
-            decoded,
-            &(const struct flag){VMXC_EPT_SUB_PAGE_WRITE, "sub-page write permissions", "on", NULL},
-            1);
+        vmxsim_rows_flags(decoded,
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUB_PAGE_WRITE,
+                                                          "sub-page write permissions", "on", NULL},
+                          1);
     if (leaf && features->ept_shadow_stack)
-        add_flags(decoded,
-                  &(const struct flag){VMXC_EPT_SUPERVISOR_SHADOW_STACK, "supervisor shadow stack",
-                                       "allowed", NULL},
-                  1);
+        vmxsim_rows_flags(decoded,
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUPERVISOR_SHADOW_STACK,
+                                                          "supervisor shadow stack", "allowed",
+                                                          NULL},
+                          1);
 }
 
 static void add_address(struct vmxsim_decoded *decoded, bool leaf, unsigned level,
@@ -366,38 +359,40 @@ static void add_address(struct vmxsim_decoded *decoded, bool leaf, unsigned leve
 {
     const unsigned low = leaf ? 12 + 9 * (level - 1) : 12;
     const uint64_t mask = address_mask(features, low);
-    (void)add_field(decoded, mask, leaf ? "page" : "table", "host-physical 0x%" PRIx64,
-                    decoded->raw & mask);
+    (void)vmxsim_row_add(decoded, mask, leaf ? "page" : "table", "host-physical 0x%" PRIx64,
+                         decoded->raw & mask);
     if (low > 12)
-        add_reserved(decoded, VMXC_BITS(low - 1, 12));
+        vmxsim_rows_reserved(decoded, VMXC_BITS(low - 1, 12));
 }
 
 /* Bits 10:3: flags of a page, or reserved bits of a table. */
 static void add_middle(struct vmxsim_decoded *decoded, bool leaf, unsigned level,
                        const struct vmxsim_features *features)
 {
-    static const struct flag flags[] = {
+    static const struct vmxsim_row_flag flags[] = {
         {VMXC_EPT_USER_EXECUTE, "user execute",
          "user-mode fetches, with mode-based execute control", NULL},
         {VMXC_EPT_DIRTY, "dirty", "written to, if EPTP bit 6 is 1", NULL},
         {VMXC_EPT_ACCESSED, "accessed", "used, if EPTP bit 6 is 1", NULL},
     };
     if (features->mode_based_execute)
-        add_flags(decoded, &flags[0], 1);
+        vmxsim_rows_flags(decoded, &flags[0], 1);
     if (leaf)
-        add_flags(decoded, &flags[1], 1);
-    add_flags(decoded, &flags[2], 1);
+        vmxsim_rows_flags(decoded, &flags[1], 1);
+    vmxsim_rows_flags(decoded, &flags[2], 1);
     if (!leaf) {
         const bool large_is_reserved = level > 3 || !may_be_large(level, features);
-        add_reserved(decoded, VMXC_BITS(6, 3) | (large_is_reserved ? VMXC_EPT_LARGE_PAGE : 0));
+        vmxsim_rows_reserved(decoded,
+                             VMXC_BITS(6, 3) | (large_is_reserved ? VMXC_EPT_LARGE_PAGE : 0));
         return;
     }
     const uint64_t type = VMXC_FIELD_GET(decoded->raw, VMXC_EPT_MEMORY_TYPE);
     if (level > 1)
-        (void)add_field(decoded, VMXC_EPT_LARGE_PAGE, "large page", "maps %s",
-                        level == 3 ? "1 GByte" : "2 MBytes");
+        (void)vmxsim_row_add(decoded, VMXC_EPT_LARGE_PAGE, "large page", "maps %s",
+                             level == 3 ? "1 GByte" : "2 MBytes");
     if (decoded->raw & VMXC_EPT_IGNORE_PAT)
-        (void)add_field(decoded, VMXC_EPT_IGNORE_PAT, "ignore PAT", "the EPT memory type decides");
+        (void)vmxsim_row_add(decoded, VMXC_EPT_IGNORE_PAT, "ignore PAT",
+                             "the EPT memory type decides");
     add_memory_type(decoded, VMXC_EPT_MEMORY_TYPE, "memory type",
                     type != 2 && type != 3 && type != 7);
 }
@@ -407,22 +402,24 @@ static void add_rights(struct vmxsim_decoded *decoded, const struct vmxsim_featu
     const uint64_t rights = decoded->raw & VMXC_EPT_RWX;
     const bool read = rights & VMXC_EPT_READ;
     if (!read && (rights & VMXC_EPT_WRITE))
-        add_wrong(decoded, VMXC_EPT_RWX, "rights", "write without read");
+        vmxsim_row_wrong(decoded, VMXC_EPT_RWX, "rights", "write without read");
     else if (!read && (rights & VMXC_EPT_EXECUTE) && !features->ept_execute_only)
-        add_wrong(decoded, VMXC_EPT_RWX, "rights",
-                  "execute without read, which this processor does not have");
+        vmxsim_row_wrong(decoded, VMXC_EPT_RWX, "rights",
+                         "execute without read, which this processor does not have");
     else
-        (void)add_field(decoded, VMXC_EPT_RWX, "rights", "%s", vmxsim_rights_name(rights).text);
+        (void)vmxsim_row_add(decoded, VMXC_EPT_RWX, "rights", "%s",
+                             vmxsim_rights_name(rights).text);
 }
 
 static void add_not_present(struct vmxsim_decoded *decoded, const struct vmxsim_features *features)
 {
     if (features->ept_violation_ve)
-        add_flags(decoded,
-                  &(const struct flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
-                                       "an EPT violation here stays a VM exit", NULL},
-                  1);
-    (void)add_field(decoded, VMXC_EPT_RWX, "rights", "---: not present, the rest is ignored");
+        vmxsim_rows_flags(decoded,
+                          &(const struct vmxsim_row_flag){VMXC_EPT_SUPPRESS_VE, "suppress #VE",
+                                                          "an EPT violation here stays a VM exit",
+                                                          NULL},
+                          1);
+    (void)vmxsim_row_add(decoded, VMXC_EPT_RWX, "rights", "---: not present, the rest is ignored");
 }
 
 void vmxsim_decode_ept_entry(uint64_t entry, unsigned level, const struct vmxsim_features *features,
@@ -434,13 +431,13 @@ void vmxsim_decode_ept_entry(uint64_t entry, unsigned level, const struct vmxsim
     const bool leaf =
         level == 1 || ((entry & VMXC_EPT_LARGE_PAGE) && may_be_large(level, features));
 
-    start(decoded, vmxsim_ept_entry_name(level), entry);
+    vmxsim_rows_start(decoded, vmxsim_ept_entry_name(level), entry);
     if (!(entry & present_mask)) {
         add_not_present(decoded, features);
         return;
     }
     add_upper_flags(decoded, leaf, level, features);
-    add_reserved(decoded, beyond_width(features));
+    vmxsim_rows_reserved(decoded, beyond_width(features));
     add_address(decoded, leaf, level, features);
     add_middle(decoded, leaf, level, features);
     add_rights(decoded, features);

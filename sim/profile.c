@@ -22,6 +22,12 @@ static int compare_msr(const void *key, const void *element)
 enum vmxc_status vmxsim_profile_msr(const struct vmxsim_profile *profile, uint32_t index,
                                     uint64_t *value)
 {
+    const uint32_t capability = index - VMXC_MSR_VMX_BASIC; /* other MSRs wrap to large numbers */
+
+    if (capability < VMXSIM_CAPABILITY_MSRS && profile->has_capability[capability]) {
+        *value = profile->capability[capability];
+        return VMXC_OK;
+    }
     if (profile->msr_count == 0)
         return VMXC_NOT_FOUND;
     const struct vmxsim_profile_msr *msr =
@@ -166,8 +172,20 @@ static void decode_paging(const struct vmxsim_profile *profile, struct vmxsim_fe
     features->page_1g = has_bit(&extended, EDX, 26);
 }
 
+static void index_capabilities(struct vmxsim_profile *profile)
+{
+    for (size_t i = 0; i < profile->msr_count; i++) {
+        const uint32_t capability = profile->msrs[i].index - VMXC_MSR_VMX_BASIC;
+        if (capability < VMXSIM_CAPABILITY_MSRS) {
+            profile->capability[capability] = profile->msrs[i].value;
+            profile->has_capability[capability] = true;
+        }
+    }
+}
+
 void vmxsim_profile_decode(struct vmxsim_profile *profile)
 {
+    index_capabilities(profile);
     decode_ept(profile, &profile->features);
     decode_paging(profile, &profile->features);
 }

@@ -92,7 +92,7 @@ static void find_changes(void *context, uint64_t hpa, const uint8_t *bytes)
     }
 }
 
-static void prepare_memory(struct vmxsim_vector_file *file, const json_t *reference)
+void vmxsim_prepare_memory(struct vmxsim_vector_file *file, const json_t *reference)
 {
     vmxsim_build_memory(file, reference);
     file->run.page_count = 0;
@@ -157,33 +157,7 @@ static enum vmxc_status run_accesses(struct vmxsim_vector_file *file,
 
 /* ---- The case ---- */
 
-static bool fails_entry(const json_t *alternative)
-{
-    const char *const result = json_string_value(json_object_get(alternative, "result"));
-    return strcmp(result, "vmfail") == 0 || strcmp(result, "entry_failure") == 0;
-}
-
-/* The case is about VM-entry checks if any answer that counts as right is a failed entry. */
-static bool expects_failed_entry(const json_t *verdict)
-{
-    const json_t *const alternatives = json_object_get(verdict, "any_of");
-    if (alternatives == NULL)
-        return fails_entry(verdict);
-    for (size_t i = 0; i < json_array_size(alternatives); i++) {
-        if (fails_entry(json_array_get(alternatives, i)))
-            return true;
-    }
-    return false;
-}
-
-static enum vmxsim_case_verdict unsupported(struct vmxsim_vector_file *file, const char *why)
-{
-    vmxsim_text_add(&file->reason, "%s", why);
-    return VMXSIM_CASE_UNSUPPORTED;
-}
-
-/* Guest state as the case has it. False: the model does not have it, and file->reason says why. */
-static bool load_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
+bool vmxsim_prepare_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
 {
     struct vmxsim_error why;
     struct vmxsim_vmcs vmcs;
@@ -208,13 +182,12 @@ enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *file,
 {
     struct vmxsim_outcome outcome;
 
-    if (expects_failed_entry(vector->verdict)) {
-        *verdict = unsupported(file, "the VM entry is expected to fail: VM-entry checks are not "
-                                     "supported yet");
+    vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
+    if (vmxsim_case_entry(file, vector).kind != VMXSIM_ENTRY_ENTERED) {
+        *verdict = vmxsim_entry_agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
         return VMXC_OK;
     }
-    prepare_memory(file, json_object_get(vector->value, "memory"));
-    if (!load_guest(file, vector)) {
+    if (!vmxsim_prepare_guest(file, vector)) {
         *verdict = VMXSIM_CASE_UNSUPPORTED;
         return VMXC_OK;
     }

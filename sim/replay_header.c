@@ -234,6 +234,7 @@ static enum vmxc_status read_all_templates(struct vmxsim_vector_file *file,
     file->roots = calloc(root_count + 1, sizeof *file->roots);
     if (file->vmcs_templates == NULL || file->memory_templates == NULL || file->roots == NULL)
         return no_memory(file, error);
+    file->vmcs_fields = json_incref(vmcs.value);
     file->vmcs_names = json_object();
     VMXC_TRY(read_templates(file, &vmcs, file->vmcs_names, read_vmcs_template, error));
     file->memory_names = json_object();

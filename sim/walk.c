@@ -134,6 +134,8 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
 
     if (!cpu->in_guest)
         return VMXC_BAD_STATE;
+    if (cpu->unsupported)
+        return VMXC_UNSUPPORTED;
     if (!access_is_valid(access))
         return VMXC_INVALID_INPUT;
     start(&walk, cpu, outcome, trail);
@@ -176,6 +178,8 @@ enum vmxc_status vmxsim_guest_physical_access(struct vmxsim_cpu *cpu, uint64_t g
 
     if (!cpu->in_guest || !cpu->ept.enabled)
         return VMXC_BAD_STATE;
+    if (cpu->unsupported)
+        return VMXC_UNSUPPORTED;
     if (!rights_are_valid(&cpu->ept, gpa, rights))
         return VMXC_INVALID_INPUT;
     start(&walk, cpu, outcome, trail);

@@ -226,7 +226,8 @@ static enum vmxsim_walk_rule check_supervisor_rights(const struct walk *walk,
 
 /*
  * Source: SDM, "Protection Keys". PKRU governs user-mode addresses whatever the CPL, IA32_PKRS supervisor-mode
- * addresses; both data accesses only.
+ * addresses; both data accesses only. CR0.WP = 0 lifts the write-disable bit, but not for user-mode accesses to user-mode
+ * addresses.
  */
 static bool protection_key_denies(const struct walk *walk, const struct linear_rights *rights)
 {
@@ -236,11 +237,11 @@ static bool protection_key_denies(const struct walk *walk, const struct linear_r
     const uint32_t key_rights = keys >> (2u * rights->protection_key);
     const bool access_disable = key_rights & 1u;
     const bool write_disable = key_rights & 2u;
+    const bool write_protect = (guest->cr0 & VMXC_CR0_WP) || (walk->user && rights->user);
 
     if (walk->fetch || !(guest->efer & VMXC_EFER_LMA) || !(guest->cr4 & enable))
         return false;
-    return access_disable ||
-           (write_disable && walk->write && (walk->user || (guest->cr0 & VMXC_CR0_WP)));
+    return access_disable || (write_disable && write_protect && walk->write);
 }
 
 /*

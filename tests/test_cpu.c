@@ -359,6 +359,32 @@ START_TEST(pae_pdptes_are_registers)
 }
 END_TEST
 
+/*
+ * A user-mode write to a supervisor-mode address is refused in any case; the error code blames the key too only if
+ * CR0.WP = 1, since IA32_PKRS disables writes only then.
+ */
+START_TEST(pkrs_disables_writes_only_with_wp)
+{
+    const bool wp = _i;
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+
+    machine_set_mode(&machine, GUEST_4LEVEL);
+    machine_write(&machine, pml4, pdpt | 7);
+    machine_write(&machine, pdpt, 0x83); /* supervisor, writable, key 0 */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR0) |= wp ? VMXC_CR0_WP : 0;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR4) |= VMXC_CR4_PKS;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) |= ENTRY_LOAD_PKRS;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_IA32_PKRS) = 2; /* key 0: write disable */
+    machine_set_cpl(&machine, 3);
+    machine_load(&machine);
+
+    const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_WRITE, 0x7000, 1);
+    ck_assert_int_eq(outcome.rule, VMXSIM_RULE_PG_USER_SUPERVISOR);
+    ck_assert_uint_eq(outcome.error_code, wp ? 0x27 : 0x07);
+}
+END_TEST
+
 START_TEST(outside_64_bit_mode_linear_addresses_wrap_at_4_gbytes)
 {
     struct vmxsim_access access = read_at(UINT32_MAX, 2);
@@ -459,6 +485,7 @@ static Suite *cpu_suite(void)
     tcase_add_loop_test(state, pkrs_comes_from_the_field_or_from_the_processor, 0, 2);
     tcase_add_test(state, bits_63_32_of_cr3_are_ignored_by_32_bit_paging);
     tcase_add_test(state, pae_pdptes_are_registers);
+    tcase_add_loop_test(state, pkrs_disables_writes_only_with_wp, 0, 2);
     tcase_add_test(state, outside_64_bit_mode_linear_addresses_wrap_at_4_gbytes);
     tcase_add_loop_test(state, in_compatibility_mode_linear_addresses_wrap_at_4_gbytes, 0, 2);
     tcase_add_test(state, a_refused_load_keeps_the_guest_that_was_there);

@@ -68,7 +68,7 @@ struct vmxsim_page_translation {
 
 enum vmxsim_outcome_kind {
     VMXSIM_OUTCOME_COMPLETE,
-    VMXSIM_OUTCOME_GUEST_EXCEPTION, /* an exception the exception bitmap does not intercept */
+    VMXSIM_OUTCOME_GUEST_EXCEPTION, /* the guest takes an exception, or an interrupt or NMI, itself */
     VMXSIM_OUTCOME_VM_EXIT,
 };
 
@@ -93,6 +93,10 @@ struct vmxsim_outcome {
     uint64_t guest_physical;
     uint32_t interruption_info;
     uint32_t interruption_error_code;
+    bool instruction_info_defined;
+    uint32_t instruction_info;
+
+    uint64_t value; /* what a completed MOV from a control or debug register, or SMSW, read */
 
     /* An EPT violation that became a virtualization exception: what its information area says. */
     bool ve_converted;
@@ -158,11 +162,11 @@ void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_
 /*
  * Puts the processor into VMX non-root operation with the state that a successful VM entry from this VMCS gives,
  * nothing cached. No VM-entry check is made: what accesses come to in a state that no VM entry gives means
- * nothing. Controls that the model does not implement in guest accesses are refused, not ignored.
- * MSRs that neither the VMCS nor the VMX-root state gives come from the profile, or have their reset values
- * where it does not list them.
- * Errors: VMXC_UNSUPPORTED (`error` names the control), VMXC_INVALID_INPUT (page-walk length of the EPTP); the
- * processor is then as it was.
+ * nothing. Controls that the model does not implement in guest accesses are refused, not ignored. The processor keeps a
+ * copy of the VMCS, which has no region in memory: vmxsim_exit_vmcs (exit.h). MSRs that neither the VMCS nor the VMX-root
+ * state gives come from the profile, or have their reset values where it does not list them.
+ * Errors: VMXC_UNSUPPORTED (`error` names the control), VMXC_BAD_STATE (a VMCS is current: VMLAUNCH is the way),
+ * VMXC_INVALID_INPUT (page-walk length of the EPTP), VMXC_NO_SPACE (MSRs); the processor is then as it was.
  * Source: Intel SDM volume 3, "Loading Guest State".
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu,
@@ -177,7 +181,8 @@ uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu);
 
 /*
  * The guest accesses memory through guest paging and EPT. `trail` may be NULL. A fetch of a non-canonical address is
- * reported like a data access to one. Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type).
+ * reported like a data access to one. Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type),
+ * VMXC_UNSUPPORTED (a VM entry has turned on a control that accesses do not implement).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
                                                      const struct vmxsim_access *access,

@@ -6,7 +6,9 @@
 #ifndef VMXSIM_EXPLAIN_H
 #define VMXSIM_EXPLAIN_H
 
+#include "vmxcore/defs/controls.h"
 #include "vmxsim/cpu.h"
+#include "vmxsim/entry.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,6 +23,34 @@ char *vmxsim_explain_access(const struct vmxsim_access *access,
 char *vmxsim_explain_access_json(const struct vmxsim_access *access,
                                  const struct vmxsim_outcome *outcome,
                                  const struct vmxsim_trail *trail);
+
+/*
+ * What vmxsim_entry_check found: what the processor may report; then the violated rules, by stage and section,
+ * each with its sentence, the fields it looks at, the bits at fault by name and the smallest change; then what
+ * could not be decided, and counts.
+ */
+char *vmxsim_explain_entry(const struct vmxsim_entry_input *input,
+                           const struct vmxsim_entry_report *report);
+char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
+                                const struct vmxsim_entry_report *report);
+
+/* A rule with its section, what breaking it leads to, and its sentence. */
+char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule);
+char *vmxsim_explain_entry_rule_json(enum vmxsim_entry_rule rule);
+
+/* What breaking a rule of the group leads to: "VM-instruction error 7", "exit reason 33" ...; static. */
+const char *vmxsim_entry_group_outcome(enum vmxsim_entry_group group);
+
+/*
+ * Where two VMCSs differ: one line per field, with the bits by name; fields that only one of them knows. `known`
+ * as in struct vmxsim_entry_input. `*different` is the number of fields with two different values.
+ */
+char *vmxsim_explain_vmcs_difference(const struct vmxsim_vmcs *a, const uint64_t *known_a,
+                                     const struct vmxsim_vmcs *b, const uint64_t *known_b,
+                                     uint32_t *different);
+char *vmxsim_explain_vmcs_difference_json(const struct vmxsim_vmcs *a, const uint64_t *known_a,
+                                          const struct vmxsim_vmcs *b, const uint64_t *known_b,
+                                          uint32_t *different);
 
 /* A hardware word taken apart: its fields from the highest bit down, as far as they say something. */
 #define VMXSIM_DECODED_MAX_FIELDS 32u
@@ -53,6 +83,22 @@ void vmxsim_decode_eptp(uint64_t eptp, const struct vmxsim_features *features,
 void vmxsim_decode_ept_entry(uint64_t entry, unsigned level, const struct vmxsim_features *features,
                              struct vmxsim_decoded *decoded);
 void vmxsim_decode_page_fault_error(uint32_t error_code, struct vmxsim_decoded *decoded);
+
+/*
+ * Words of the VMCS. What controls may and must be 1 follows the capability MSRs of the profile. Sources: SDM
+ * volume 3, "VM-Execution Control Fields", "Guest Register State", "Information for VM Exits Due to Vectored
+ * Events", "Exit Qualification for Control-Register Accesses", "Exit Qualification for I/O Instructions".
+ */
+void vmxsim_decode_controls(enum vmxc_control_word word, uint64_t value,
+                            const struct vmxsim_profile *profile, struct vmxsim_decoded *decoded);
+void vmxsim_decode_access_rights(uint32_t rights, struct vmxsim_decoded *decoded);
+void vmxsim_decode_interruption_info(uint32_t information, struct vmxsim_decoded *decoded);
+void vmxsim_decode_io_qualification(uint64_t qualification, struct vmxsim_decoded *decoded);
+void vmxsim_decode_cr_qualification(uint64_t qualification, struct vmxsim_decoded *decoded);
+
+/* Static name of a control word, "pin" to "secondary-exit" (NULL: none), and its width in bits (0: none). */
+const char *vmxsim_control_word_name(enum vmxc_control_word word);
+unsigned vmxsim_control_word_width(enum vmxc_control_word word);
 
 /* One line per field, and the same as a JSON object. */
 char *vmxsim_decoded_text(const struct vmxsim_decoded *decoded);

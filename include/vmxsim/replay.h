@@ -6,6 +6,7 @@
 #define VMXSIM_REPLAY_H
 
 #include "vmxsim/cpu.h"
+#include "vmxsim/entry.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,7 +23,7 @@ enum vmxsim_case_kind {
 enum vmxsim_case_verdict {
     VMXSIM_CASE_AGREES,
     VMXSIM_CASE_DIFFERS,
-    VMXSIM_CASE_UNSUPPORTED, /* the model does not implement this yet: neither agreement nor difference */
+    VMXSIM_CASE_UNSUPPORTED, /* needs a feature that the model does not have: neither agreement nor difference */
 };
 
 /* One case, as it was decided. Strings live during the callback only. */
@@ -56,14 +57,24 @@ vmxsim_replay_file(const char *path,
 
 /*
  * Runs one case of kind `access` and shows each access that ran, in order, with its outcome and trail.
- * Errors: as vmxsim_replay_file; VMXC_NOT_FOUND (no case has this id), VMXC_UNSUPPORTED (the model does not
- * implement the case).
+ * Errors: as vmxsim_replay_file; VMXC_NOT_FOUND (no case has this id), VMXC_UNSUPPORTED (the case is of another kind,
+ * its VM entry fails, or it needs a feature that the model does not have).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_replay_trace(
     const char *path, const char *id,
     void (*visit)(void *context, size_t index, const struct vmxsim_access *access,
                   const struct vmxsim_outcome *outcome, const struct vmxsim_trail *trail),
     void *context, struct vmxsim_error *error);
+
+/*
+ * The VM entry of one case of kind `entry` or `access`: what is checked, and the report. Both live during the call only.
+ * Errors: as vmxsim_replay_file; VMXC_NOT_FOUND (no case has this id), VMXC_UNSUPPORTED (the case is of another kind).
+ */
+typedef void vmxsim_entry_visit(void *context, const struct vmxsim_entry_input *input,
+                                const struct vmxsim_entry_report *report);
+VMXC_MUST_CHECK enum vmxc_status vmxsim_replay_entry(const char *path, const char *id,
+                                                     vmxsim_entry_visit *visit, void *context,
+                                                     struct vmxsim_error *error);
 
 /* Static name of a kind: "access" ... */
 const char *vmxsim_case_kind_name(enum vmxsim_case_kind kind);

@@ -13,12 +13,20 @@ static const char help[] =
     "       vmxsim decode eptp [--profile P] VALUE\n"
     "       vmxsim decode ept-entry [--level N] [--profile P] VALUE\n"
     "       vmxsim decode page-fault VALUE\n"
+    "       vmxsim decode pin|primary|secondary|tertiary|exit|secondary-exit|entry [--profile P] "
+    "VALUE\n"
+    "       vmxsim decode access-rights|interruption-info VALUE\n"
+    "       vmxsim decode io-qualification|cr-qualification VALUE\n"
     "       vmxsim decode exit-reason VALUE\n"
     "       vmxsim decode error VALUE\n"
     "\n"
     "Says what a value means: the exit qualification of an EPT violation, an EPTP, an EPT entry, "
     "a\n"
-    "page-fault error code, an exit reason (the whole field, or the basic reason) or a "
+    "page-fault error code, one of the seven words of VM-execution, VM-exit and VM-entry controls, "
+    "the access\n"
+    "rights of a segment, interruption information, the exit qualification of an I/O instruction "
+    "or of a\n"
+    "control-register access, an exit reason (the whole field, or the basic reason) or a "
     "VM-instruction\n"
     "error number. Numbers are decimal or 0x...\n"
     "\n"
@@ -94,6 +102,57 @@ static enum cli_status decode_ept_entry(const struct request *request)
     return print_decoded(request, &decoded);
 }
 
+/* True if `name` is one of the words of control bits. */
+static bool find_control_word(const char *name, enum vmxc_control_word *word)
+{
+    for (unsigned i = 0; i < VMXC_CONTROL_WORD_COUNT; i++) {
+        if (strcmp(vmxsim_control_word_name((enum vmxc_control_word)i), name) == 0) {
+            *word = (enum vmxc_control_word)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum cli_status decode_controls(const struct request *request, enum vmxc_control_word word)
+{
+    struct vmxsim_decoded decoded;
+    struct cli_profile opened;
+    if (!cli_profile_open(request->profile, &opened))
+        return CLI_ERROR;
+    vmxsim_decode_controls(word, request->value, opened.profile, &decoded);
+    cli_profile_close(&opened);
+    return print_decoded(request, &decoded);
+}
+
+static enum cli_status decode_access_rights(const struct request *request)
+{
+    struct vmxsim_decoded decoded;
+    vmxsim_decode_access_rights((uint32_t)request->value, &decoded);
+    return print_decoded(request, &decoded);
+}
+
+static enum cli_status decode_interruption_info(const struct request *request)
+{
+    struct vmxsim_decoded decoded;
+    vmxsim_decode_interruption_info((uint32_t)request->value, &decoded);
+    return print_decoded(request, &decoded);
+}
+
+static enum cli_status decode_io_qualification(const struct request *request)
+{
+    struct vmxsim_decoded decoded;
+    vmxsim_decode_io_qualification(request->value, &decoded);
+    return print_decoded(request, &decoded);
+}
+
+static enum cli_status decode_cr_qualification(const struct request *request)
+{
+    struct vmxsim_decoded decoded;
+    vmxsim_decode_cr_qualification(request->value, &decoded);
+    return print_decoded(request, &decoded);
+}
+
 /* A number that has a name, or none. */
 static enum cli_status print_named(const struct request *request, const char *what, uint64_t number,
                                    const char *name, bool entry_failure)
@@ -141,12 +200,18 @@ static const struct {
     {"eptp", UINT64_MAX, decode_eptp},
     {"ept-entry", UINT64_MAX, decode_ept_entry},
     {"page-fault", UINT32_MAX, decode_page_fault},
+    {"access-rights", UINT32_MAX, decode_access_rights},
+    {"interruption-info", UINT32_MAX, decode_interruption_info},
+    {"io-qualification", UINT64_MAX, decode_io_qualification},
+    {"cr-qualification", UINT64_MAX, decode_cr_qualification},
     {"exit-reason", UINT32_MAX, decode_exit_reason},
     {"error", UINT32_MAX, decode_error},
 };
 
 static enum cli_status decode(struct request *request, const char *value)
 {
+    enum vmxc_control_word word;
+
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (strcmp(words[i].name, request->what) != 0)
             continue;
@@ -156,7 +221,13 @@ static enum cli_status decode(struct request *request, const char *value)
             return cli_usage("decode", "--level belongs to ept-entry");
         return words[i].run(request);
     }
-    return cli_usage("decode", "cannot decode \"%s\"", request->what);
+    if (!find_control_word(request->what, &word))
+        return cli_usage("decode", "cannot decode \"%s\"", request->what);
+    const uint64_t max = UINT64_MAX >> (64 - vmxsim_control_word_width(word));
+    if (!cli_number("decode", "VALUE", value, max, &request->value))
+        return CLI_ERROR;
+    return request->has_level ? cli_usage("decode", "--level belongs to ept-entry")
+                              : decode_controls(request, word);
 }
 
 static enum cli_status set_option(struct request *request, int option, char **argv)

@@ -9,11 +9,15 @@
 static const char help[] =
     "usage: vmxsim COMMAND [OPTIONS] ...\n"
     "\n"
-    "A software model of Intel VMX and EPT: what a guest access comes to, and why.\n"
+    "A software model of Intel VMX and EPT: what a guest access or a VM entry comes to, and "
+    "why.\n"
     "\n"
     "commands:\n"
     "  replay    run recorded vectors on the model and compare\n"
     "  walk      one guest access, with every entry that was read\n"
+    "  check     a VMCS: every VM-entry rule that it breaks\n"
+    "  rules     the rules of a VM entry\n"
+    "  diff      two VMCSs, field by field and by meaning\n"
     "  decode    a hardware word, an exit reason or an error number\n"
     "  profiles  the processors the model knows\n"
     "\n"
@@ -22,16 +26,15 @@ static const char help[] =
     "  --version  version of the program\n"
     "\n"
     "exit status: 0 all is well; 1 a finding (a difference, a walk that does not complete, a "
-    "value\n"
-    "that is not valid); 2 wrong usage or input that cannot be used\n";
+    "rule that\n"
+    "is violated, a value that is not valid); 2 wrong usage or input that cannot be used\n";
 
 static const struct {
     const char *name;
     cli_command *run;
 } commands[] = {
-    {"replay", cli_replay},
-    {"walk", cli_walk},
-    {"decode", cli_decode},
+    {"replay", cli_replay},     {"walk", cli_walk}, {"check", cli_check},
+    {"rules", cli_rules},       {"diff", cli_diff}, {"decode", cli_decode},
     {"profiles", cli_profiles},
 };
 

@@ -3,7 +3,9 @@
  * Phrases that more than one part of explain and replay uses. Each adds to a text and starts no line.
  *
  *     explain.c         names, outcomes
- *     explain_decode.c  words taken apart
+ *     explain_decode.c  words taken apart: EPT, page faults
+ *     explain_words.c   words taken apart: controls, access rights, interruption information, exit qualifications
+ *     explain_entry.c   reports of VM-entry checks
  *     explain_trail.c   trails as text
  *     explain_json.c    accesses, outcomes and trails as JSON
  */
@@ -24,6 +26,9 @@ void vmxsim_phrase_qualification_bits(struct vmxsim_text *text, uint64_t bits);
 
 /* "0x80000b0e: hardware exception 14 (#PF)" */
 void vmxsim_phrase_interruption(struct vmxsim_text *text, uint32_t information);
+
+/* "hardware exception" ... by the type in interruption information; NULL above 7 */
+const char *vmxsim_interruption_type_name(unsigned type);
 
 /* "48 (EPT violation)" */
 void vmxsim_phrase_exit_reason(struct vmxsim_text *text, uint32_t basic_reason);

@@ -19,6 +19,8 @@ struct vmxsim_profile_cpuid {
     uint32_t registers[4]; /* EAX, EBX, ECX, EDX */
 };
 
+#define VMXSIM_CAPABILITY_MSRS 20u /* 480H to 493H */
+
 struct vmxsim_profile {
     char *name;
     struct vmxsim_features features;
@@ -27,6 +29,9 @@ struct vmxsim_profile {
     struct vmxsim_profile_cpuid *leaves; /* ascending by leaf and subleaf */
     size_t leaf_count;
     bool has_field[VMXC_VMCS_FIELD_COUNT]; /* by ordinal */
+    /* The VMX capability MSRs again, by index, since the VM-entry checks ask for some of them many times. */
+    uint64_t capability[VMXSIM_CAPABILITY_MSRS];
+    bool has_capability[VMXSIM_CAPABILITY_MSRS];
 };
 
 /*

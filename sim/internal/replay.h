@@ -8,6 +8,9 @@
  *     replay_case.c     a case: what all kinds have in common, and what each kind does
  *     replay_expect.c   what was observed: `expect` and `sdm`
  *     replay_access.c   runs a case of kind `access`
+ *     replay_entry.c    VM entries: kind `entry`, and before the accesses of kind `access`
+ *     replay_intercept.c  runs a case of kind `intercept`
+ *     replay_instructions.c  runs a case of kind `instructions`, step by step
  *     replay_compare.c  compares what it came to
  *
  * A case is checked completely before anything runs; whatever runs it then reads values without errors. A new kind
@@ -18,6 +21,7 @@
 
 #include "internal/json.h"
 #include "internal/writer.h"
+#include "vmxsim/entry.h"
 #include "vmxsim/replay.h"
 
 #include <stdio.h>
@@ -135,6 +139,7 @@ struct vmxsim_vector_file {
 
     /* Templates by name: the JSON object maps it to an index. */
     json_t *vmcs_names, *memory_names, *root_names;
+    json_t *vmcs_fields; /* the VMCS templates as the header has them: which fields each names */
     struct vmxsim_vmcs *vmcs_templates;
     struct vmxsim_memory_template *memory_templates;
     size_t memory_template_count;
@@ -144,6 +149,13 @@ struct vmxsim_vector_file {
     json_t *ids;        /* of the cases so far */
 
     struct vmxsim_access_run run;
+
+    /* The last VM entry. */
+    struct vmxsim_vmcs entry_vmcs;
+    struct vmxsim_entry_processor entry_processor;
+    struct vmxsim_entry_input entry_input;
+    struct vmxsim_entry_report entry_report;
+
     struct vmxsim_text reason; /* of the last verdict */
 };
 
@@ -202,6 +214,12 @@ vmxsim_check_verdict(const struct vmxsim_vector_file *file, enum vmxsim_case_kin
 
 /* ---- Running ---- */
 
+/* Memory as the case has it, and remembers it. */
+void vmxsim_prepare_memory(struct vmxsim_vector_file *file, const json_t *reference);
+
+/* Guest state as the case has it. False: the model does not have it, and file->reason says why. */
+bool vmxsim_prepare_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector);
+
 typedef void vmxsim_access_visit(void *context, size_t index, const struct vmxsim_access *access,
                                  const struct vmxsim_outcome *outcome,
                                  const struct vmxsim_trail *trail);
@@ -215,6 +233,33 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *fi
                                                    vmxsim_access_visit *visit, void *context,
                                                    enum vmxsim_case_verdict *verdict,
                                                    struct vmxsim_error *error);
+/* The VM entry of a case of any kind but `instructions`; the report is in file->entry_report. Memory is prepared. */
+struct vmxsim_entry_outcome vmxsim_case_entry(struct vmxsim_vector_file *file,
+                                              const struct vmxsim_vector_case *vector);
+
+/* Compares that VM entry with the verdict. If they differ, file->reason says how, with every violated rule. */
+bool vmxsim_entry_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector);
+
+/* Runs a case of kind `entry` and compares it; `visit` is never called. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_entry(struct vmxsim_vector_file *file,
+                                                  const struct vmxsim_vector_case *vector,
+                                                  vmxsim_access_visit *visit, void *context,
+                                                  enum vmxsim_case_verdict *verdict,
+                                                  struct vmxsim_error *error);
+
+/* Runs a case of kind `intercept` and compares it; `visit` is never called. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
+                                                      const struct vmxsim_vector_case *vector,
+                                                      vmxsim_access_visit *visit, void *context,
+                                                      enum vmxsim_case_verdict *verdict,
+                                                      struct vmxsim_error *error);
+
+/* Runs a case of kind `instructions` and compares it; `visit` is never called. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_instructions(struct vmxsim_vector_file *file,
+                                                         const struct vmxsim_vector_case *vector,
+                                                         vmxsim_access_visit *visit, void *context,
+                                                         enum vmxsim_case_verdict *verdict,
+                                                         struct vmxsim_error *error);
 void vmxsim_access_run_free(struct vmxsim_access_run *run);
 
 /*

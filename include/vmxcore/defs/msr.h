@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Indices of the model-specific registers that VMX rules name (VMXC_MSR_<name>, without the manual's IA32_), and
- * the layout of the capability MSRs and of IA32_FEATURE_CONTROL.
+ * the layout of the capability MSRs and of the others whose reserved bits a VM entry checks.
  * Source: Intel SDM volume 3, "VMX Capability Reporting Facility" (appendix); volume 4, "Model-Specific
  * Registers (MSRs)".
  */
@@ -39,6 +39,7 @@
 #define VMXC_MSR_BIOS_UPDT_TRIG      UINT32_C(0x79)
 #define VMXC_MSR_BIOS_SIGN_ID        UINT32_C(0x8b)
 #define VMXC_MSR_SMM_MONITOR_CTL     UINT32_C(0x9b)
+#define VMXC_MSR_SMBASE              UINT32_C(0x9e)
 #define VMXC_MSR_ARCH_CAPABILITIES   UINT32_C(0x10a)
 #define VMXC_MSR_SYSENTER_CS         UINT32_C(0x174)
 #define VMXC_MSR_SYSENTER_ESP        UINT32_C(0x175)
@@ -53,8 +54,11 @@
 #define VMXC_MSR_FRED_SSP3           UINT32_C(0x1d3)
 #define VMXC_MSR_FRED_CONFIG         UINT32_C(0x1d4)
 #define VMXC_MSR_DEBUGCTL            UINT32_C(0x1d9)
+#define VMXC_MSR_SMRR_PHYSBASE       UINT32_C(0x1f2)
+#define VMXC_MSR_SMRR_PHYSMASK       UINT32_C(0x1f3)
 #define VMXC_MSR_PAT                 UINT32_C(0x277)
 #define VMXC_MSR_MTRR_DEF_TYPE       UINT32_C(0x2ff)
+#define VMXC_MSR_PERF_CAPABILITIES   UINT32_C(0x345)
 #define VMXC_MSR_PERF_GLOBAL_CTRL    UINT32_C(0x38f)
 #define VMXC_MSR_RTIT_CTL            UINT32_C(0x570)
 #define VMXC_MSR_U_CET               UINT32_C(0x6a0)
@@ -90,6 +94,85 @@
 #define VMXC_FEATURE_CONTROL_SGX_LAUNCH_CONTROL VMXC_BIT(17)
 #define VMXC_FEATURE_CONTROL_SGX                VMXC_BIT(18)
 #define VMXC_FEATURE_CONTROL_LMCE               VMXC_BIT(20)
+
+/* IA32_DEBUGCTL. */
+#define VMXC_DEBUGCTL_LBR                   VMXC_BIT(0)
+#define VMXC_DEBUGCTL_BTF                   VMXC_BIT(1) /* single-step on branches */
+#define VMXC_DEBUGCTL_BUS_LOCK_DETECT       VMXC_BIT(2)
+#define VMXC_DEBUGCTL_TR                    VMXC_BIT(6)
+#define VMXC_DEBUGCTL_BTS                   VMXC_BIT(7)
+#define VMXC_DEBUGCTL_BTINT                 VMXC_BIT(8)
+#define VMXC_DEBUGCTL_BTS_OFF_OS            VMXC_BIT(9)
+#define VMXC_DEBUGCTL_BTS_OFF_USR           VMXC_BIT(10)
+#define VMXC_DEBUGCTL_FREEZE_LBRS_ON_PMI    VMXC_BIT(11)
+#define VMXC_DEBUGCTL_FREEZE_PERFMON_ON_PMI VMXC_BIT(12)
+#define VMXC_DEBUGCTL_ENABLE_UNCORE_PMI     VMXC_BIT(13)
+#define VMXC_DEBUGCTL_FREEZE_WHILE_SMM      VMXC_BIT(14)
+#define VMXC_DEBUGCTL_RTM_DEBUG             VMXC_BIT(15)
+
+/* IA32_PERF_GLOBAL_CTRL. Bit n enables general counter n, bit 32 + n fixed-function counter n. */
+#define VMXC_PERF_GLOBAL_CTRL_METRICS VMXC_BIT(48)
+
+/* IA32_U_CET and IA32_S_CET. Bits 63:12 are the base of the legacy code page bitmap. */
+#define VMXC_CET_SHADOW_STACK        VMXC_BIT(0)
+#define VMXC_CET_WRITE_SHADOW_STACK  VMXC_BIT(1)
+#define VMXC_CET_ENDBRANCH           VMXC_BIT(2)
+#define VMXC_CET_LEGACY_INTERWORKING VMXC_BIT(3)
+#define VMXC_CET_NO_TRACK            VMXC_BIT(4)
+#define VMXC_CET_SUPPRESS_DISABLE    VMXC_BIT(5)
+#define VMXC_CET_RESERVED            VMXC_BITS(9, 6)
+#define VMXC_CET_SUPPRESS            VMXC_BIT(10)
+#define VMXC_CET_TRACKER             VMXC_BIT(11)
+#define VMXC_CET_LEGACY_BITMAP       VMXC_BITS(63, 12)
+
+/* IA32_SPEC_CTRL. */
+#define VMXC_SPEC_CTRL_IBRS        VMXC_BIT(0)
+#define VMXC_SPEC_CTRL_STIBP       VMXC_BIT(1)
+#define VMXC_SPEC_CTRL_SSBD        VMXC_BIT(2)
+#define VMXC_SPEC_CTRL_IPRED_DIS_U VMXC_BIT(3)
+#define VMXC_SPEC_CTRL_IPRED_DIS_S VMXC_BIT(4)
+#define VMXC_SPEC_CTRL_RRSBA_DIS_U VMXC_BIT(5)
+#define VMXC_SPEC_CTRL_RRSBA_DIS_S VMXC_BIT(6)
+#define VMXC_SPEC_CTRL_PSFD        VMXC_BIT(7)
+#define VMXC_SPEC_CTRL_DDPD_U      VMXC_BIT(8)
+#define VMXC_SPEC_CTRL_BHI_DIS_S   VMXC_BIT(10)
+
+/* IA32_FRED_CONFIG, IA32_FRED_RSPn, IA32_FRED_SSPn, IA32_BNDCFGS, shadow-stack pointers: bits that must be 0. */
+#define VMXC_FRED_CONFIG_RESERVED (VMXC_BIT(2) | VMXC_BITS(5, 4) | VMXC_BIT(11))
+#define VMXC_FRED_RSP_ALIGNMENT   VMXC_BITS(5, 0)
+#define VMXC_FRED_SSP_ALIGNMENT   VMXC_BITS(2, 0)
+#define VMXC_BNDCFGS_RESERVED     VMXC_BITS(11, 2)
+#define VMXC_SSP_ALIGNMENT        VMXC_BITS(1, 0)
+
+/* IA32_RTIT_CTL. */
+#define VMXC_RTIT_CTL_TRACE_EN   VMXC_BIT(0)
+#define VMXC_RTIT_CTL_CYC_EN     VMXC_BIT(1)
+#define VMXC_RTIT_CTL_OS         VMXC_BIT(2)
+#define VMXC_RTIT_CTL_USER       VMXC_BIT(3)
+#define VMXC_RTIT_CTL_PWR_EVT_EN VMXC_BIT(4)
+#define VMXC_RTIT_CTL_FUP_ON_PTW VMXC_BIT(5)
+#define VMXC_RTIT_CTL_FABRIC_EN  VMXC_BIT(6)
+#define VMXC_RTIT_CTL_CR3_FILTER VMXC_BIT(7)
+#define VMXC_RTIT_CTL_TOPA       VMXC_BIT(8)
+#define VMXC_RTIT_CTL_MTC_EN     VMXC_BIT(9)
+#define VMXC_RTIT_CTL_TSC_EN     VMXC_BIT(10)
+#define VMXC_RTIT_CTL_DIS_RETC   VMXC_BIT(11)
+#define VMXC_RTIT_CTL_PTW_EN     VMXC_BIT(12)
+#define VMXC_RTIT_CTL_BRANCH_EN  VMXC_BIT(13)
+#define VMXC_RTIT_CTL_MTC_FREQ   VMXC_BITS(17, 14)
+#define VMXC_RTIT_CTL_CYC_THRESH VMXC_BITS(22, 19)
+#define VMXC_RTIT_CTL_PSB_FREQ   VMXC_BITS(27, 24)
+#define VMXC_RTIT_CTL_EVENT_EN   VMXC_BIT(31)
+#define VMXC_RTIT_CTL_ADDR_CFG   VMXC_BITS(47, 32) /* four fields of 4 bits */
+#define VMXC_RTIT_CTL_DIS_TNT    VMXC_BIT(55)
+#define VMXC_RTIT_CTL_INJECT_PSB VMXC_BIT(56)
+
+/* IA32_LBR_CTL. */
+#define VMXC_LBR_CTL_ENABLE     VMXC_BIT(0)
+#define VMXC_LBR_CTL_OS         VMXC_BIT(1)
+#define VMXC_LBR_CTL_USER       VMXC_BIT(2)
+#define VMXC_LBR_CTL_CALL_STACK VMXC_BIT(3)
+#define VMXC_LBR_CTL_FILTERS    VMXC_BITS(22, 16)
 
 /* IA32_VMX_BASIC. */
 #define VMXC_VMX_BASIC_REVISION         VMXC_BITS(30, 0) /* VMCS revision identifier; bit 31 is 0 */

@@ -60,13 +60,16 @@
 #define VMXC_EFER_LMA VMXC_BIT(10)
 #define VMXC_EFER_NXE VMXC_BIT(11)
 
-#define VMXC_RFLAGS_CF VMXC_BIT(0)
-#define VMXC_RFLAGS_ZF VMXC_BIT(6)
-#define VMXC_RFLAGS_TF VMXC_BIT(8)
-#define VMXC_RFLAGS_IF VMXC_BIT(9)
-#define VMXC_RFLAGS_RF VMXC_BIT(16)
-#define VMXC_RFLAGS_VM VMXC_BIT(17)
-#define VMXC_RFLAGS_AC VMXC_BIT(18)
+#define VMXC_RFLAGS_CF       VMXC_BIT(0)
+#define VMXC_RFLAGS_1        VMXC_BIT(1) /* always 1 */
+#define VMXC_RFLAGS_ZF       VMXC_BIT(6)
+#define VMXC_RFLAGS_TF       VMXC_BIT(8)
+#define VMXC_RFLAGS_IF       VMXC_BIT(9)
+#define VMXC_RFLAGS_IOPL     VMXC_BITS(13, 12)
+#define VMXC_RFLAGS_RF       VMXC_BIT(16)
+#define VMXC_RFLAGS_VM       VMXC_BIT(17)
+#define VMXC_RFLAGS_AC       VMXC_BIT(18)
+#define VMXC_RFLAGS_RESERVED (VMXC_BIT(3) | VMXC_BIT(5) | VMXC_BIT(15) | VMXC_BITS(63, 22))
 
 /* Paging-structure entries. Bits 62:52 and 63 exist in the 8-byte formats only. */
 #define VMXC_PTE_PRESENT        VMXC_BIT(0)

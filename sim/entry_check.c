@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The frame of the VM-entry checks: starting and ending rules, reading what they look at, the shapes that many rules share.
+ */
+#include <string.h>
+
+#include "internal/entry.h"
+
+/* ---- Rules ---- */
+
+static void record_violation(struct entry_check *check)
+{
+    struct vmxsim_entry_report *report = check->report;
+    struct vmxsim_entry_violation *violation = &check->violation;
+
+    violation->rule = check->current;
+    violation->field_count = check->field_count;
+    memcpy(violation->field, check->field, sizeof(violation->field));
+    report->violation[report->violation_count++] = *violation;
+}
+
+/* Ends the current rule: undecided, violated, or nothing to say. */
+static void end_rule(struct entry_check *check)
+{
+    struct vmxsim_entry_report *report = check->report;
+
+    if (check->missing) {
+        report->undecided[report->undecided_count].rule = check->current;
+        report->undecided[report->undecided_count++].ordinal = check->missing_ordinal;
+    } else if (check->violated) {
+        record_violation(check);
+    }
+    check->missing = false;
+    check->violated = false;
+    check->field_count = 0;
+}
+
+void rule(struct entry_check *check, enum vmxsim_entry_rule rule)
+{
+    end_rule(check);
+    check->current = rule;
+    check->stamp = (uint16_t)(rule + 1u);
+}
+
+/* The field at fault comes first among those the rule looked at; it takes a place if there were too many. */
+static void move_to_front(struct entry_check *check, uint16_t ordinal)
+{
+    unsigned place = 0;
+
+    if (ordinal == NO_FIELD || check->field_count == 0)
+        return;
+    while (place < check->field_count - 1u && check->field[place] != ordinal)
+        place++;
+    check->field[place] = check->field[0];
+    check->field[0] = ordinal;
+}
+
+void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t qualification,
+                   bool varies)
+{
+    if (check->violated)
+        return;
+    check->violated = true;
+    move_to_front(check, fault.ordinal);
+    check->violation = (struct vmxsim_entry_violation){
+        .offending = fault.offending,
+        .change = {.ordinal = fault.ordinal, .value = fault.value},
+        .qualification = qualification,
+        .qualification_varies = varies,
+    };
+}
+
+void violated(struct entry_check *check, struct entry_fault fault)
+{
+    violated_with(check, fault, 0, false);
+}
+
+static void note_missing(struct entry_check *check, uint16_t ordinal)
+{
+    if (check->missing)
+        return;
+    check->missing = true;
+    check->missing_ordinal = ordinal;
+}
+
+void undecided(struct entry_check *check)
+{
+    note_missing(check, NO_FIELD);
+}
+
+bool holds(const struct entry_check *check)
+{
+    return !check->violated && !check->missing;
+}
+
+/* ---- What rules look at ---- */
+
+void note_field(struct entry_check *check, uint16_t ordinal)
+{
+    const uint64_t *known = check->input->known;
+
+    check->seen[ordinal] = check->stamp;
+    if (check->field_count < VMXSIM_ENTRY_MAX_FIELDS)
+        check->field[check->field_count++] = ordinal;
+    if (known && !(known[ordinal / 64] >> (ordinal % 64) & 1))
+        note_missing(check, ordinal);
+}
+
+uint64_t pin(struct entry_check *check)
+{
+    return value(check, F(PIN_BASED_CONTROLS));
+}
+
+uint64_t primary(struct entry_check *check)
+{
+    return value(check, F(PRIMARY_PROCESSOR_BASED_CONTROLS));
+}
+
+uint64_t secondary(struct entry_check *check)
+{
+    return (primary(check) & VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS)
+               ? value(check, F(SECONDARY_PROCESSOR_BASED_CONTROLS))
+               : 0;
+}
+
+uint64_t tertiary(struct entry_check *check)
+{
+    return (primary(check) & VMXC_PRIMARY_ACTIVATE_TERTIARY_CONTROLS)
+               ? value(check, F(TERTIARY_PROCESSOR_BASED_CONTROLS))
+               : 0;
+}
+
+uint64_t exit_controls(struct entry_check *check)
+{
+    return value(check, F(PRIMARY_VM_EXIT_CONTROLS));
+}
+
+uint64_t secondary_exit(struct entry_check *check)
+{
+    return (exit_controls(check) & VMXC_EXIT_ACTIVATE_SECONDARY_CONTROLS)
+               ? value(check, F(SECONDARY_VM_EXIT_CONTROLS))
+               : 0;
+}
+
+uint64_t entry_controls(struct entry_check *check)
+{
+    return value(check, F(VM_ENTRY_CONTROLS));
+}
+
+uint64_t capability(const struct entry_check *check, uint32_t msr)
+{
+    uint64_t result = 0;
+
+    if (vmxsim_profile_msr(check->input->profile, msr, &result) != VMXC_OK)
+        return 0;
+    return result;
+}
+
+uint64_t memory64(struct entry_check *check, uint64_t hpa)
+{
+    if (!check->input->memory) {
+        undecided(check);
+        return 0;
+    }
+    return vmxsim_memory_read64(check->input->memory, hpa);
+}
+
+uint32_t memory32(struct entry_check *check, uint64_t hpa)
+{
+    if (!check->input->memory) {
+        undecided(check);
+        return 0;
+    }
+    return vmxsim_memory_read32(check->input->memory, hpa);
+}
+
+/* ---- Faults ---- */
+
+struct entry_fault change_to(struct entry_check *check, uint16_t ordinal, uint64_t nearest)
+{
+    return (struct entry_fault){
+        .ordinal = ordinal,
+        .offending = value(check, ordinal) ^ nearest,
+        .value = nearest,
+    };
+}
+
+struct entry_fault set_bits(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    return change_to(check, ordinal, value(check, ordinal) | bits);
+}
+
+struct entry_fault clear_bits(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    return change_to(check, ordinal, value(check, ordinal) & ~bits);
+}
+
+struct entry_fault replace_by(struct entry_check *check, uint16_t ordinal, uint64_t other)
+{
+    (void)value(check, ordinal); /* looked at, if not before */
+    return (struct entry_fault){.ordinal = ordinal, .value = other};
+}
+
+struct entry_fault no_single_field(void)
+{
+    return (struct entry_fault){.ordinal = NO_FIELD};
+}
+
+/* ---- What a field must be ---- */
+
+void must_equal(struct entry_check *check, uint16_t ordinal, uint64_t nearest)
+{
+    if (value(check, ordinal) != nearest)
+        violated(check, change_to(check, ordinal, nearest));
+}
+
+void must_lack(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    must_equal(check, ordinal, value(check, ordinal) & ~bits);
+}
+
+void must_have(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    must_equal(check, ordinal, value(check, ordinal) | bits);
+}
+
+void must_be_canonical(struct entry_check *check, uint16_t ordinal)
+{
+    must_equal(check, ordinal, nearest_canonical(check, value(check, ordinal)));
+}
+
+/* ---- Rules of a common shape ---- */
+
+void require_allowed(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint64_t must_be_1, uint64_t may_be_1)
+{
+    rule(check, id);
+    const uint64_t current = value(check, ordinal);
+    const uint64_t nearest = (current | must_be_1) & may_be_1;
+
+    if (current != nearest)
+        violated(check, change_to(check, ordinal, nearest));
+}
+
+void require_zero(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                  uint64_t bits)
+{
+    require_allowed(check, id, ordinal, 0, ~bits);
+}
+
+void require_set(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                 uint64_t bits)
+{
+    require_allowed(check, id, ordinal, bits, UINT64_MAX);
+}
+
+void require_address(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint64_t alignment_mask)
+{
+    require_zero(check, id, ordinal, alignment_mask | check->beyond_width);
+}
+
+void require_capable(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
+                     uint32_t msr, uint32_t true_msr)
+{
+    const bool has_true = capability(check, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_TRUE_CONTROLS;
+    const uint64_t settings = capability(check, has_true ? true_msr : msr);
+
+    require_allowed(check, id, ordinal, settings & UINT32_MAX, settings >> 32);
+}
+
+void require_msr_list(struct entry_check *check, enum vmxsim_entry_rule address_rule,
+                      enum vmxsim_entry_rule last_rule, uint16_t address, uint16_t count)
+{
+    const uint64_t alignment = 15, entry_size = 16;
+
+    rule(check, address_rule);
+    const uint64_t length = entry_size * value(check, count); /* the count has 32 bits: no wrap */
+    if (length == 0)
+        return;
+    const uint64_t wrong = value(check, address) & (alignment | check->beyond_width);
+    if (wrong)
+        violated(check, clear_bits(check, address, wrong));
+    if (!holds(check))
+        return;
+
+    rule(check, last_rule);
+    const uint64_t last = value(check, address) + length - 1;
+    const uint64_t room = ~check->beyond_width - value(check, address);
+    (void)value(check, count);
+    if (last & check->beyond_width)
+        violated(check, change_to(check, count, (room + 1) / entry_size));
+}
+
+bool is_canonical(const struct entry_check *check, uint64_t address)
+{
+    return nearest_canonical(check, address) == address;
+}
+
+uint64_t sign_extended(uint64_t address, unsigned int width)
+{
+    const uint64_t sign = VMXC_BIT(width - 1);
+    const uint64_t upper = ~UINT64_C(0) << (width - 1);
+
+    return (address & sign) ? address | upper : address & ~upper;
+}
+
+uint64_t nearest_canonical(const struct entry_check *check, uint64_t address)
+{
+    return sign_extended(address, check->features->linear_width);
+}
+
+void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal)
+{
+    rule(check, id);
+    must_be_canonical(check, ordinal);
+}
+
+/* ---- The whole ---- */
+
+struct vmxsim_entry_processor vmxsim_entry_processor_default(uint64_t current_vmcs)
+{
+    return (struct vmxsim_entry_processor){
+        .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
+        .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
+        .efer = VMXC_EFER_LME | VMXC_EFER_LMA,
+        .rflags = VMXC_BIT(1),
+        .in_vmx = true,
+        .code_64bit = true,
+        .has_current = true,
+        .current_vmcs = current_vmcs,
+    };
+}
+
+static uint64_t beyond_width(const struct entry_check *check)
+{
+    /* IA32_VMX_BASIC bit 48: addresses in the VMCS are limited to 32 bits. */
+    const unsigned width =
+        (capability(check, VMXC_MSR_VMX_BASIC) & VMXC_BIT(48)) ? 32 : check->features->maxphyaddr;
+
+    return ~UINT64_C(0) << width;
+}
+
+void vmxsim_entry_check(const struct vmxsim_entry_input *input, struct vmxsim_entry_report *report)
+{
+    struct entry_check check = {
+        .input = input,
+        .features = vmxsim_profile_features(input->profile),
+        .report = report,
+        .current = VMXSIM_ENTRY_RULE_COUNT,
+    };
+
+    check.beyond_width = beyond_width(&check);
+    report->violation_count = 0;
+    report->undecided_count = 0;
+    check_basic(&check);
+    check_execution_controls(&check);
+    check_exit_controls(&check);
+    check_entry_controls(&check);
+    check_host_registers(&check);
+    check_host_segments(&check);
+    check_host_size(&check);
+    check_guest_registers(&check);
+    check_guest_segments(&check);
+    check_guest_tables(&check);
+    check_guest_rip(&check);
+    check_guest_non_register(&check);
+    check_guest_pdptes(&check);
+    check_msr_load(&check);
+    end_rule(&check);
+    entry_outcomes(input, report);
+}

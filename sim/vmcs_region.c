@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal/vmcs_region.h"
+
+enum { ABORT_OFFSET = 4, LAUNCH_STATE_OFFSET = 8, FIELDS_OFFSET = 64 };
+
+_Static_assert(FIELDS_OFFSET + 8 * VMXC_VMCS_FIELD_COUNT <= VMXC_PAGE_SIZE,
+               "the fields fit in a region of 4 KBytes");
+
+static uint64_t field_hpa(uint64_t hpa, size_t ordinal)
+{
+    return hpa + FIELDS_OFFSET + 8 * ordinal;
+}
+
+uint32_t vmxsim_vmcs_region_header(struct vmxsim_memory *memory, uint64_t hpa)
+{
+    return vmxsim_memory_read32(memory, hpa);
+}
+
+/* Whatever software has put there, a field is never wider than it can be. */
+uint64_t vmxsim_vmcs_region_read_field(struct vmxsim_memory *memory, uint64_t hpa, size_t ordinal)
+{
+    return vmxsim_memory_read64(memory, field_hpa(hpa, ordinal)) &
+           vmxsim_vmcs_width_mask(vmxsim_vmcs_encoding(ordinal));
+}
+
+void vmxsim_vmcs_region_write_field(struct vmxsim_memory *memory, uint64_t hpa, size_t ordinal,
+                                    uint64_t value)
+{
+    vmxsim_memory_write64(memory, field_hpa(hpa, ordinal), value);
+}
+
+void vmxsim_vmcs_region_load(struct vmxsim_memory *memory, uint64_t hpa, struct vmcs_data *data)
+{
+    data->launched = vmxsim_memory_read32(memory, hpa + LAUNCH_STATE_OFFSET) == 1;
+    for (size_t ordinal = 0; ordinal < VMXC_VMCS_FIELD_COUNT; ordinal++)
+        data->fields.value[ordinal] = vmxsim_vmcs_region_read_field(memory, hpa, ordinal);
+}
+
+void vmxsim_vmcs_region_store(struct vmxsim_memory *memory, uint64_t hpa,
+                              const struct vmcs_data *data)
+{
+    vmxsim_memory_write32(memory, hpa + LAUNCH_STATE_OFFSET, data->launched);
+    for (size_t ordinal = 0; ordinal < VMXC_VMCS_FIELD_COUNT; ordinal++)
+        vmxsim_vmcs_region_write_field(memory, hpa, ordinal, data->fields.value[ordinal]);
+}
+
+void vmxsim_vmcs_region_clear(struct vmxsim_memory *memory, uint64_t hpa)
+{
+    vmxsim_memory_write32(memory, hpa + LAUNCH_STATE_OFFSET, 0);
+}
+
+void vmxsim_vmcs_region_set_abort(struct vmxsim_memory *memory, uint64_t hpa, uint32_t indicator)
+{
+    vmxsim_memory_write32(memory, hpa + ABORT_OFFSET, indicator);
+}

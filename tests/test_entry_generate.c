@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Generated states: rounding any VMCS gives a valid one, and breaking k rules breaks exactly those. Neither knows the
+ * checker, so each run is a comparison of two readings of the manual.
+ */
+#include <check.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/entry_state.h"
+#include "support/rng.h"
+#include "vmxsim/entry_generate.h"
+
+#define SEED   UINT64_C(0x20240229)
+#define STATES 100000u
+
+static const enum entry_profile profiles[] = {
+    ENTRY_PROFILE_everything, ENTRY_PROFILE_skylake, ENTRY_PROFILE_icelake,
+    ENTRY_PROFILE_tigerlake,  ENTRY_PROFILE_no_true, ENTRY_PROFILE_no_sipi,
+};
+
+static const char *rule_id(enum vmxsim_entry_rule rule)
+{
+    return vmxsim_entry_rule_info(rule)->id;
+}
+
+/* Random, random with few bits, small, all ones, zero. */
+static uint64_t random_value(struct rng *rng)
+{
+    switch (rng_below(rng, 6)) {
+    case 0:
+        return rng_next(rng) & rng_next(rng) & rng_next(rng);
+    case 1:
+        return rng_below(rng, 256);
+    case 2:
+        return UINT64_MAX;
+    case 3:
+        return 0;
+    default:
+        return rng_next(rng);
+    }
+}
+
+static void random_state(struct rng *rng, struct entry_state *state)
+{
+    const size_t count = sizeof(profiles) / sizeof(profiles[0]);
+
+    entry_state_init(state, profiles[rng_below(rng, count)], ENTRY_BASE_LONG64);
+    for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
+        state->vmcs.value[i] = random_value(rng);
+    state->processor.in_smm = rng_chance(rng, 10);
+    if (rng_chance(rng, 20)) {
+        state->processor.efer = 0;
+        state->processor.code_64bit = false;
+    }
+}
+
+static bool reports(const struct vmxsim_entry_report *report, enum vmxsim_entry_rule rule)
+{
+    for (uint32_t i = 0; i < report->violation_count; i++) {
+        if (report->violation[i].rule == rule)
+            return true;
+    }
+    return false;
+}
+
+static bool was_broken(const struct vmxsim_entry_broken *broken, enum vmxsim_entry_rule rule)
+{
+    for (uint32_t i = 0; i < broken->count; i++) {
+        if (broken->rule[i] == rule)
+            return true;
+    }
+    return false;
+}
+
+/* Prints the first few differences; returns their number. */
+static unsigned compare(uint32_t index, const struct vmxsim_entry_broken *broken,
+                        const struct vmxsim_entry_report *report)
+{
+    enum { PRINTED = 40 };
+    static unsigned printed;
+    unsigned differences = 0;
+
+    for (int rule = 0; rule < VMXSIM_ENTRY_RULE_COUNT; rule++) {
+        if (was_broken(broken, rule) == reports(report, rule))
+            continue;
+        differences++;
+        if (printed++ < PRINTED) {
+            fprintf(stderr, "state %" PRIu32 ": %s is %s; broken:", index, rule_id(rule),
+                    reports(report, rule) ? "reported" : "missing");
+            for (uint32_t i = 0; i < broken->count; i++)
+                fprintf(stderr, " %s", rule_id(broken->rule[i]));
+            fputc('\n', stderr);
+        }
+    }
+    return differences;
+}
+
+static unsigned run_state(uint32_t index, unsigned hits[VMXSIM_ENTRY_RULE_COUNT])
+{
+    static struct vmxsim_entry_report report;
+    struct rng rng = rng_for_sequence(SEED, index);
+    struct vmxsim_entry_broken broken = {.count = 0};
+    struct entry_state state;
+
+    random_state(&rng, &state);
+    vmxsim_entry_round(state.profile, &state.processor, &state.vmcs);
+    uint64_t random = rng_next(&rng);
+    vmxsim_entry_break(state.profile, &state.vmcs, (uint32_t)rng_below(&rng, 6), &random, &broken);
+    for (uint32_t i = 0; i < broken.count; i++)
+        hits[broken.rule[i]]++;
+    entry_state_check(&state, &report);
+    return compare(index, &broken, &report);
+}
+
+START_TEST(broken_rules_are_the_reported_ones)
+{
+    static unsigned hits[VMXSIM_ENTRY_RULE_COUNT];
+    unsigned differences = 0, reached = 0, recipes = 0;
+
+    for (uint32_t index = 0; index < STATES; index++)
+        differences += run_state(index, hits);
+    for (int rule = 0; rule < VMXSIM_ENTRY_RULE_COUNT; rule++) {
+        reached += hits[rule] != 0;
+        recipes += vmxsim_entry_breakable(rule);
+        if (vmxsim_entry_breakable(rule) && hits[rule] == 0)
+            printf("never broken: %s\n", rule_id(rule));
+    }
+    printf("%u states, seed 0x%" PRIx64 ": %u of %u rules with a recipe were broken\n", STATES,
+           SEED, reached, recipes);
+    ck_assert_msg(differences == 0, "%u differences", differences);
+    ck_assert_uint_eq(reached, recipes);
+}
+END_TEST
+
+/* A field that is valid already stays as it is: rounding twice is rounding once. */
+START_TEST(rounding_is_idempotent)
+{
+    for (uint32_t index = 0; index < STATES / 10; index++) {
+        struct rng rng = rng_for_sequence(SEED + 1, index);
+        struct entry_state state;
+        random_state(&rng, &state);
+        vmxsim_entry_round(state.profile, &state.processor, &state.vmcs);
+        const struct vmxsim_vmcs once = state.vmcs;
+        vmxsim_entry_round(state.profile, &state.processor, &state.vmcs);
+        for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
+            ck_assert_msg(once.value[i] == state.vmcs.value[i],
+                          "state %" PRIu32 ": %s 0x%" PRIx64 " -> 0x%" PRIx64, index,
+                          vmxsim_vmcs_name(i), once.value[i], state.vmcs.value[i]);
+    }
+}
+END_TEST
+
+/* The same seed breaks the same rules in the same way; no more than asked, and never more than there is room for. */
+START_TEST(breaking_is_repeatable)
+{
+    for (uint32_t index = 0; index < 1000; index++) {
+        struct rng rng = rng_for_sequence(SEED + 2, index);
+        struct vmxsim_entry_broken first, second;
+        struct entry_state state;
+        random_state(&rng, &state);
+        vmxsim_entry_round(state.profile, &state.processor, &state.vmcs);
+        struct vmxsim_vmcs other = state.vmcs;
+        uint64_t random = index, same = index;
+        vmxsim_entry_break(state.profile, &state.vmcs, 1000, &random, &first);
+        vmxsim_entry_break(state.profile, &other, 1000, &same, &second);
+        ck_assert_uint_eq(first.count, VMXSIM_ENTRY_MAX_BROKEN);
+        ck_assert_uint_eq(second.count, first.count);
+        ck_assert_mem_eq(first.rule, second.rule, sizeof(first.rule));
+        ck_assert_mem_eq(&state.vmcs, &other, sizeof(other));
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("entry_generate");
+    TCase *tests = tcase_create("states");
+
+    tcase_set_timeout(tests, 600);
+    tcase_add_unchecked_fixture(tests, entry_states_open, entry_states_close);
+    tcase_add_test(tests, broken_rules_are_the_reported_ones);
+    tcase_add_test(tests, rounding_is_idempotent);
+    tcase_add_test(tests, breaking_is_repeatable);
+    suite_add_tcase(suite, tests);
+
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
