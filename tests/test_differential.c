@@ -526,7 +526,7 @@ static bool check_accounting(struct sequence *run)
 }
 
 static bool run_sequence(struct sequence *run, struct vmxsim_memory *memory,
-                         struct vmxsim_cpu *const cpus[2], uint64_t number)
+                         struct vmxsim_cpu *const cpus[CONFIGS], uint64_t number)
 {
     run->number = number;
     run->rng = rng_for_sequence(options.seed, number);
@@ -540,7 +540,7 @@ static bool run_sequence(struct sequence *run, struct vmxsim_memory *memory,
     const unsigned width = run->config->levels == 5 ? 57 : 48;
     run->end = UINT64_C(1) << (width < run->config->maxphyaddr ? width : run->config->maxphyaddr);
     run->check = (struct space_check){.memory = memory,
-                                      .cpu = cpus[run->config->execute_only],
+                                      .cpu = cpus[number % CONFIGS],
                                       .space = &run->space,
                                       .shadow = &run->shadow,
                                       .rng = rng_for_sequence(~options.seed, number)};
@@ -559,18 +559,33 @@ static bool run_sequence(struct sequence *run, struct vmxsim_memory *memory,
 
 static struct sequence *run; /* too large for the stack */
 
+/* A processor that offers what the configuration uses and no more: anything else is a misconfiguration or reserved. */
+static struct vmxsim_profile *profile_for(const struct vmxc_ept_config *config)
+{
+    const struct profile_changes changes = {
+        .ept_cap_clear = (config->execute_only ? 0 : EPT_CAP_EXECUTE_ONLY) |
+                         (config->levels == 5 ? 0 : EPT_CAP_WALK_5) |
+                         (config->largest_page >= VMXC_PAGE_LEVEL_2M ? 0 : EPT_CAP_2M) |
+                         (config->largest_page >= VMXC_PAGE_LEVEL_1G ? 0 : EPT_CAP_1G) |
+                         (config->accessed_dirty ? 0 : EPT_CAP_ACCESSED_DIRTY),
+        .secondary_clear = config->mode_based_execute ? 0 : CTL2_MODE_BASED_EXEC,
+        .maxphyaddr = config->maxphyaddr};
+    return profile_make(&changes);
+}
+
 START_TEST(all_views_agree)
 {
-    const struct profile_changes without_execute_only = {.ept_cap_clear = EPT_CAP_EXECUTE_ONLY};
-    struct machine machine, without;
-    struct vmxsim_cpu *other;
+    struct vmxsim_profile *profiles[CONFIGS];
+    struct vmxsim_cpu *cpus[CONFIGS];
+    struct machine machine;
     machine_init(&machine, NULL);
-    machine_init(&without, &without_execute_only);
-    ck_assert_int_eq(vmxsim_cpu_create(machine.memory, without.profile, &other), VMXC_OK);
+    for (size_t i = 0; i < CONFIGS; i++) {
+        profiles[i] = profile_for(&configs[i]);
+        ck_assert_int_eq(vmxsim_cpu_create(machine.memory, profiles[i], &cpus[i]), VMXC_OK);
+    }
     run = calloc(1, sizeof(*run));
     ck_assert_ptr_nonnull(run);
 
-    struct vmxsim_cpu *const cpus[2] = {other, machine.cpu};
     const uint64_t last = options.first + options.sequences;
     for (uint64_t number = options.first; number < last; number++) {
         if (!run_sequence(run, machine.memory, cpus, number)) {
@@ -580,8 +595,10 @@ START_TEST(all_views_agree)
     }
     print_tally();
     free(run);
-    vmxsim_cpu_destroy(other);
-    machine_fini(&without);
+    for (size_t i = 0; i < CONFIGS; i++) {
+        vmxsim_cpu_destroy(cpus[i]);
+        vmxsim_profile_destroy(profiles[i]);
+    }
     machine_fini(&machine);
 }
 END_TEST
