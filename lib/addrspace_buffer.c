@@ -2,11 +2,6 @@
 /* The address space: guest buffers as host-contiguous segments. */
 #include "internal/addrspace.h"
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The caller's array. */
 struct segment_list {
     struct vmxc_guest_segment *segments;
@@ -51,8 +46,8 @@ static uint64_t visible_length(const struct vmxc_hal *hal, vmxc_hpa_t hpa, uint6
     const uint64_t offset = hpa - in_frame - hal->window.base;
 
     if (offset < hal->window.length && hal->window.length - offset >= VMXC_PAGE_SIZE)
-        return smaller(length, hal->window.length - offset - in_frame);
-    return smaller(length, VMXC_PAGE_SIZE - in_frame);
+        return vmxc_smaller(length, hal->window.length - offset - in_frame);
+    return vmxc_smaller(length, VMXC_PAGE_SIZE - in_frame);
 }
 
 static enum vmxc_status append_range(const struct vmxc_hal *hal, struct segment_list *list,
@@ -90,7 +85,7 @@ static enum vmxc_status locate(struct vmxc_addrspace *space, const struct vmxc_a
         VMXC_TRY(vmxc_ept_query(&space->ept, gpa, &mapping));
     }
     *hpa = mapping.hpa + (gpa - mapping.gpa);
-    *end = smaller(mapping.gpa + mapping.page_size, vmxc_area_end(area));
+    *end = vmxc_smaller(mapping.gpa + mapping.page_size, vmxc_area_end(area));
     return VMXC_OK;
 }
 
@@ -98,14 +93,14 @@ static enum vmxc_status locate(struct vmxc_addrspace *space, const struct vmxc_a
 static enum vmxc_status append_area(struct vmxc_addrspace *space, const struct vmxc_area *area,
                                     vmxc_gpa_t gpa, vmxc_gpa_t end, struct segment_list *list)
 {
-    const vmxc_gpa_t part_end = smaller(end, vmxc_area_end(area));
+    const vmxc_gpa_t part_end = vmxc_smaller(end, vmxc_area_end(area));
 
     while (gpa < part_end) {
         vmxc_hpa_t hpa = 0;
         vmxc_gpa_t good_end = 0;
 
         VMXC_TRY(locate(space, area, gpa, &hpa, &good_end));
-        good_end = smaller(good_end, part_end);
+        good_end = vmxc_smaller(good_end, part_end);
         VMXC_TRY(append_range(space->ept.hal, list, hpa, good_end - gpa));
         gpa = good_end;
     }

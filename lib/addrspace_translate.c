@@ -2,11 +2,6 @@
 /* The address space: what stands behind an address, and in which runs. */
 #include "internal/addrspace.h"
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The area and the mapped page that hold `gpa`. */
 static enum vmxc_status find_page(const struct vmxc_addrspace *space, vmxc_gpa_t gpa,
                                   struct vmxc_area *area, struct vmxc_ept_mapping *mapping)
@@ -67,12 +62,12 @@ static vmxc_gpa_t find_run_end(const struct vmxc_addrspace *space, const struct 
     const vmxc_gpa_t area_end = vmxc_area_end(area);
 
     if (reach.gpa < area_end) {
-        const uint64_t ahead = smaller(area_end - reach.gpa, VMXC_TRANSLATE_SCAN);
+        const uint64_t ahead = vmxc_smaller(area_end - reach.gpa, VMXC_TRANSLATE_SCAN);
         const enum vmxc_status why_it_ended =
             vmxc_ept_walk(&space->ept, reach.gpa, ahead, extend_reach, &reach);
         (void)why_it_ended;
     }
-    return smaller(reach.gpa, area_end);
+    return vmxc_smaller(reach.gpa, area_end);
 }
 
 enum vmxc_status vmxc_addrspace_translate_with_limit(const struct vmxc_addrspace *space,

@@ -6,11 +6,6 @@
 #define PORTS_PER_FRAME 0x8000u
 #define PORT_LAST       0xffffu
 
-static bool is_intercept(enum vmxc_intercept intercept)
-{
-    return intercept == VMXC_PASSTHROUGH || intercept == VMXC_INTERCEPT;
-}
-
 static bool is_access_size(uint32_t size)
 {
     return size == 1 || size == 2 || size == 4;
@@ -49,7 +44,7 @@ enum vmxc_status vmxc_io_bitmap_init(struct vmxc_io_bitmap *bitmap, const struct
     struct vmxc_io_bitmap fresh = {vmxc_frame_uninit(), vmxc_frame_uninit()};
     enum vmxc_status status;
 
-    if (!is_intercept(all))
+    if (!vmxc_is_intercept(all))
         return VMXC_INVALID_INPUT;
     status = build(&fresh, hal, all);
     if (status != VMXC_OK) {
@@ -121,7 +116,7 @@ enum vmxc_status vmxc_io_bitmap_set_range(struct vmxc_io_bitmap *bitmap, uint16_
 {
     if (!is_ready(bitmap))
         return VMXC_BAD_STATE;
-    if (last < first || !is_intercept(intercept))
+    if (last < first || !vmxc_is_intercept(intercept))
         return VMXC_INVALID_INPUT;
     VMXC_TRY(set_slice(&bitmap->a, slice_a(first, last), intercept == VMXC_INTERCEPT));
     return set_slice(&bitmap->b, slice_b(first, last), intercept == VMXC_INTERCEPT);

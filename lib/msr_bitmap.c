@@ -9,11 +9,6 @@
 #define WRITE_BIT      (0x800u * 8) /* first bit of the write direction */
 #define ACCESS_ALL     (VMXC_MSR_ACCESS_READ | VMXC_MSR_ACCESS_WRITE)
 
-static bool is_intercept(enum vmxc_intercept intercept)
-{
-    return intercept == VMXC_PASSTHROUGH || intercept == VMXC_INTERCEPT;
-}
-
 static bool is_access(uint32_t access)
 {
     return access != 0 && (access & ~ACCESS_ALL) == 0;
@@ -52,7 +47,7 @@ enum vmxc_status vmxc_msr_bitmap_init(struct vmxc_msr_bitmap *bitmap, const stru
     struct vmxc_msr_bitmap fresh;
     enum vmxc_status status;
 
-    if (!is_intercept(all))
+    if (!vmxc_is_intercept(all))
         return VMXC_INVALID_INPUT;
     VMXC_TRY(vmxc_frame_alloc(hal, "MSR bitmaps", &fresh.frame));
     status = fill(&fresh, all);
@@ -84,7 +79,7 @@ enum vmxc_status vmxc_msr_bitmap_set_range(struct vmxc_msr_bitmap *bitmap, uint3
 
     if (!vmxc_frame_is_allocated(&bitmap->frame))
         return VMXC_BAD_STATE;
-    if (!one_range || last < first || !is_access(access) || !is_intercept(intercept))
+    if (!one_range || last < first || !is_access(access) || !vmxc_is_intercept(intercept))
         return VMXC_INVALID_INPUT;
     first_bit = read_bit(first);
     last_bit = read_bit(last);

@@ -246,7 +246,7 @@ static enum vmxc_status find_ranges(const struct vmxsim_json *at, struct vmxsim_
     json_object_foreach(at->value, key, value)
     {
         const struct vmxsim_json child = vmxsim_json_child(at, key, value);
-        uint64_t hpa;
+        uint64_t hpa = 0;
         VMXC_TRY(word_address(&child, &hpa, error));
         if (hpa >= LOW_RAM)
             ranges[used++] =
@@ -293,7 +293,7 @@ static enum vmxc_status read_memory(struct vmxsim_vmcs_reader *reader, const str
     json_object_foreach(at->value, key, value)
     {
         const struct vmxsim_json child = vmxsim_json_child(at, key, value);
-        uint64_t hpa, word;
+        uint64_t hpa = 0, word = 0;
         VMXC_TRY(word_address(&child, &hpa, error));
         VMXC_TRY(get_number(&child, UINT64_MAX, &word, error));
         vmxsim_memory_write64(reader->reading->memory, hpa, word);

@@ -272,7 +272,7 @@ START_TEST(defect_09_address_plus_size_overflow_is_refused)
     struct vmxc_addrspace wrapping;
     for (size_t i = 0; i < 2; i++)
         ck_assert_int_eq(
-            vmxc_addrspace_init(&wrapping, hal, &space_config, ranges[i].gpa, ranges[i].size),
+            vmxc_addrspace_init(&wrapping, hal, &defects_config, ranges[i].gpa, ranges[i].size),
             VMXC_INVALID_INPUT);
     /* The host range may not wrap either. */
     ck_assert_int_eq(vmxc_addrspace_map_linear(&space, 0, UINT64_C(0xfffffffffffff000), 2 * K4, RW),
@@ -299,7 +299,7 @@ START_TEST(defect_10_addresses_beyond_the_widths_are_refused_not_cut)
                          VMXC_FAULT_ALREADY_BACKED);
     }
     struct vmxc_addrspace wider;
-    ck_assert_int_eq(vmxc_addrspace_init(&wider, hal, &space_config, 0, span + K4),
+    ck_assert_int_eq(vmxc_addrspace_init(&wider, hal, &defects_config, 0, span + K4),
                      VMXC_INVALID_INPUT);
     /* Host side: nothing at or above 2^MAXPHYADDR, not even the last page of a range. */
     ck_assert_int_eq(vmxc_addrspace_map_linear(&space, K4, span, K4, RW), VMXC_INVALID_INPUT);
@@ -330,7 +330,7 @@ START_TEST(defect_11_rights_that_would_be_misconfigurations_are_refused)
                      VMXC_INVALID_INPUT);
     ck_assert_int_eq(walk(0, VMXC_EPT_WRITE).kind, VMXSIM_OUTCOME_COMPLETE);
     /* User-mode execute without read is execute-only as well. */
-    struct vmxc_ept_config mode_based = space_config;
+    struct vmxc_ept_config mode_based = defects_config;
     struct vmxc_ept ept;
     mode_based.mode_based_execute = true;
     ck_assert_int_eq(vmxc_ept_init(&ept, hal, &mode_based), VMXC_OK);
@@ -462,8 +462,8 @@ START_TEST(defect_19_cutting_one_of_100000_areas_is_not_linear)
     inner_hal = hal;
     counting.phys_to_virt = counting_phys_to_virt;
     counting.window = (struct vmxc_hal_window){0};
-    ck_assert_int_eq(vmxc_addrspace_init(&counted, &counting, &space_config, 0, UINT64_C(1) << 46),
-                     VMXC_OK);
+    ck_assert_int_eq(
+        vmxc_addrspace_init(&counted, &counting, &defects_config, 0, UINT64_C(1) << 46), VMXC_OK);
     uint64_t count = 0;
     for (; count < 1000; count++)
         ck_assert_int_eq(vmxc_addrspace_map_alloc(&counted, count * 4 * K4, 3 * K4, RW, false),

@@ -98,7 +98,7 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_init(struct vmxc_ept *ept, const struc
                                                const struct vmxc_ept_config *config);
 
 /*
- * Gives back every table, after invalidation if any was reachable. Mapped pages go to `release`, which may
+ * Gives back every table after an invalidation: the root was reachable through the EPTP. Mapped pages go to `release`, which may
  * be NULL if the caller keeps track of them. Twice is harmless.
  */
 void vmxc_ept_fini(struct vmxc_ept *ept, vmxc_ept_release_fn release, void *context);

@@ -74,6 +74,7 @@ struct vmxc_hal {
     /*
      * Drops every translation that a processor may have cached for this EPTP (single-context INVEPT on
      * each processor that may use it). When it returns, no processor uses what was there before.
+     * Source: Intel SDM volume 3, "Guidelines for Use of the INVEPT Instruction".
      */
     void (*invalidate_ept)(void *context, uint64_t eptp);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a bit of an I/O or MSR bitmap says. The values are those of the bit itself.
+ * Source: Intel SDM volume 3, "I/O-Bitmap Addresses", "MSR-Bitmap Address".
  */
 #ifndef VMXC_INTERCEPT_H
 #define VMXC_INTERCEPT_H

@@ -8,6 +8,7 @@
  *
  * DEVICE and UNCACHED both mean UC; they differ only in what they tell the reader of an area. Combining
  * either with an explicit type other than UC is a contradiction and refused.
+ * Source of the types: Intel SDM volume 3, "EPT and Memory Typing".
  */
 #ifndef VMXC_MAP_FLAGS_H
 #define VMXC_MAP_FLAGS_H

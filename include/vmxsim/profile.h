@@ -2,6 +2,7 @@
 /*
  * A profile: the capability MSRs, CPUID leaves and VMCS fields of one processor. The model obeys the profile and
  * never a built-in assumption.
+ * Source of the features: Intel SDM volume 3, "VMX Capability Reporting Facility"; volume 2, "CPUID - CPU Identification".
  *
  * Built-in profiles: "icelake", "skylake", "tigerlake" (captured) and "everything" (every feature that this
  * library has a name for). Others are loaded from JSON: the `cpu` object of a vector header, or a file that holds it.

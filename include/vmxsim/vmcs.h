@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The content of a VMCS as a plain value: one 64-bit slot per field, addressed by encoding.
+ * Source: Intel SDM volume 3, "Field Encoding in VMCS", "Reading, Writing, and Clearing VMCS Fields".
  */
 #ifndef VMXSIM_VMCS_H
 #define VMXSIM_VMCS_H

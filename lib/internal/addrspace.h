@@ -53,4 +53,9 @@ struct vmxc_addrspace_release {
  */
 void vmxc_addrspace_release_page(void *context, vmxc_gpa_t gpa, vmxc_hpa_t hpa, uint64_t size);
 
+static inline uint64_t vmxc_smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 #endif

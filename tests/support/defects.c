@@ -8,17 +8,17 @@ struct machine machine;
 const struct vmxc_hal *hal;
 struct vmxc_addrspace space;
 
-const struct vmxc_ept_config space_config = {.levels = 4,
-                                             .maxphyaddr = 46,
-                                             .largest_page = VMXC_PAGE_LEVEL_1G,
-                                             .accessed_dirty = true,
-                                             .table_memory_type = VMXC_MEMORY_TYPE_WB};
+const struct vmxc_ept_config defects_config = {.levels = 4,
+                                               .maxphyaddr = 46,
+                                               .largest_page = VMXC_PAGE_LEVEL_1G,
+                                               .accessed_dirty = true,
+                                               .table_memory_type = VMXC_MEMORY_TYPE_WB};
 
 void set_up(void)
 {
     machine_init(&machine, NULL);
     hal = vmxsim_memory_hal(machine.memory);
-    ck_assert_int_eq(vmxc_addrspace_init(&space, hal, &space_config, 0, UINT64_C(1) << 46),
+    ck_assert_int_eq(vmxc_addrspace_init(&space, hal, &defects_config, 0, UINT64_C(1) << 46),
                      VMXC_OK);
 }
 

@@ -18,9 +18,9 @@
 #define G1 VMXC_PAGE_SIZE_1G
 
 extern struct machine machine;
-extern const struct vmxc_hal *hal;                /* of the machine's memory */
-extern struct vmxc_addrspace space;               /* [0, 2^46), empty */
-extern const struct vmxc_ept_config space_config; /* what `space` was made with */
+extern const struct vmxc_hal *hal;                  /* of the machine's memory */
+extern struct vmxc_addrspace space;                 /* [0, 2^46), empty */
+extern const struct vmxc_ept_config defects_config; /* what `space` was made with */
 
 /* Checked fixture. Whatever a test did: no frame is left, none was given back twice. */
 void set_up(void);
