@@ -111,7 +111,6 @@ static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
         const char *name;
     } features[] = {
         {secondary & VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES, "virtualize APIC accesses"},
-        {secondary & VMXC_SECONDARY_SUB_PAGE_WRITE_PERMISSIONS, "sub-page write permissions"},
         {tertiary & VMXC_TERTIARY_ENABLE_HLAT, "enable HLAT"},
         {tertiary & VMXC_TERTIARY_EPT_PAGING_WRITE_CONTROL, "EPT paging-write control"},
         {tertiary & VMXC_TERTIARY_GUEST_PAGING_VERIFICATION, "guest-paging verification"},
@@ -315,6 +314,7 @@ static void set_ept_format(struct ept_state *ept, const struct vmxsim_features *
     ept->reserved.leaf[3] = upper | VMXC_BITS(29, 12);
     ept->reserved.leaf[2] = upper | VMXC_BITS(20, 12);
     ept->reserved.leaf[1] = upper;
+    ept->sppt_reserved = beyond_width(features, 63) | VMXC_BITS(11, 1);
 }
 
 static void load_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
@@ -328,6 +328,9 @@ static void load_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
         return;
     cpu->ept.accessed_dirty = eptp & VMXC_EPTP_ACCESSED_DIRTY;
     cpu->ept.mode_based_execute = secondary & VMXC_SECONDARY_MODE_BASED_EXECUTE_CONTROL;
+    cpu->ept.sub_page_permissions = secondary & VMXC_SECONDARY_SUB_PAGE_WRITE_PERMISSIONS;
+    cpu->ept.sppt_root =
+        VMXSIM_VMCS(vmcs, SUB_PAGE_PERMISSION_TABLE_POINTER) & VMXC_EPT_ADDRESS;
     cpu->ept.execute_only = features->ept_execute_only;
     cpu->ept.advanced_info = features->ept_advanced_info;
     cpu->ept.levels = (uint8_t)(VMXC_FIELD_GET(eptp, VMXC_EPTP_WALK_LENGTH) + 1);

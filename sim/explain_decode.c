@@ -318,6 +318,13 @@ const char *vmxsim_guest_entry_name(unsigned level)
     return guest_titles[clamp_level(level)];
 }
 
+const char *vmxsim_sppt_entry_name(unsigned level)
+{
+    static const char *const titles[] = {"", "SPPT vector", "SPPT L2E", "SPPT L3E", "SPPT L4E"};
+
+    return level < COUNT(titles) ? titles[level] : "";
+}
+
 uint64_t vmxsim_level_page_size(unsigned level, bool ten_bits)
 {
     return VMXC_PAGE_SIZE << ((ten_bits ? 10u : 9u) * (clamp_level(level) - 1));

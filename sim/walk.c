@@ -65,6 +65,7 @@ static bool translate_page(struct walk *walk, uint32_t length)
         .gpa = linear.gpa,
         .access = ept_access(walk),
         .linear = &linear.rights,
+        .length = length,
     };
     if (!vmxsim_walk_ept(walk, &request, &ept))
         return false;

@@ -10,7 +10,8 @@
  *
  *   per entry:   not present?  -> EPT violation
  *                malformed?    -> EPT misconfiguration
- *   at the leaf: rights of all entries ANDed; one missing -> EPT violation
+ *   at the leaf: rights of all entries ANDed; one missing -> EPT violation, unless sub-page write permissions
+ *                (walk_spp.c) decide about the write
  *                accessed and dirty flags to set: log full? -> VM exit; otherwise set, log, go on
  *
  * Source: Intel SDM volume 3, "EPT Translation Mechanism", "EPT Misconfigurations", "EPT Violations",
@@ -215,6 +216,24 @@ static bool descend(struct walk *walk, const struct ept_request *request, struct
     }
 }
 
+/* Do the entries, or in their stead sub-page write permissions, allow the access? */
+static bool check_rights(struct walk *walk, const struct ept_request *request,
+                         const struct ept_path *path, unsigned level)
+{
+    const struct ept_state *ept = &walk->cpu->ept;
+    const uint64_t leaf = path->step[path->count - 1].value;
+    const uint64_t missing = needed_rights(ept, request) & ~path->rights;
+
+    if (!missing)
+        return true;
+    if (vmxsim_spp_applies(walk, request, path->rights, leaf, level))
+        return vmxsim_walk_spp(walk, request, path->rights, leaf);
+
+    const enum vmxsim_walk_rule rule = rights_rule(ept, request, missing);
+    vmxsim_trail_verdict(walk, rule, missing);
+    return vmxsim_end_with_ept_violation(walk, rule, request, path->rights, leaf, true);
+}
+
 bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
                      struct ept_translation *translation)
 {
@@ -228,26 +247,19 @@ bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
     }
     if (request->gpa >> index_shift(ept->levels + 1u))
         return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_GPAW, request, 0, 0, false);
-    if (!descend(walk, request, &path, &level))
+    if (!descend(walk, request, &path, &level) || !check_rights(walk, request, &path, level))
         return false;
-
-    const uint64_t leaf = path.step[path.count - 1].value;
-    const uint64_t missing = needed_rights(ept, request) & ~path.rights;
-    if (missing) {
-        const enum vmxsim_walk_rule rule = rights_rule(ept, request, missing);
-        vmxsim_trail_verdict(walk, rule, missing);
-        return vmxsim_end_with_ept_violation(walk, rule, request, path.rights, leaf, true);
-    }
     if (ept->accessed_dirty &&
         !set_flags(walk, &path, request->gpa, request->access & VMXC_EPT_VIOLATION_WRITE))
         return false;
 
     const uint64_t page_size = UINT64_C(1) << index_shift(level);
+    const uint64_t leaf = path.step[path.count - 1].value;
     *translation = (struct ept_translation){
         .hpa = (leaf & VMXC_EPT_ADDRESS & ~(page_size - 1)) | (request->gpa & (page_size - 1)),
         .page_size = page_size,
         .rights = path.rights & RIGHTS_MASK,
-        .leaf = path.step[path.count - 1].value,
+        .leaf = leaf,
         .leaf_hpa = path.step[path.count - 1].hpa,
     };
     return true;

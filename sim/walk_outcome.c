@@ -7,6 +7,7 @@
  * Violations", "Virtualization-Exception Information".
  */
 #include "internal/walk.h"
+#include "vmxcore/defs/exit_info.h"
 #include "vmxcore/defs/exit_reason.h"
 
 struct vmxsim_trail_entry *vmxsim_trail_add(struct walk *walk, enum vmxsim_trail_kind kind,
@@ -174,6 +175,23 @@ bool vmxsim_end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_ru
     outcome->exit_reason = VMXC_EXIT_REASON_EPT_MISCONFIGURATION;
     outcome->guest_physical_valid = true;
     outcome->guest_physical = gpa;
+    return false;
+}
+
+/* Source: SDM, "Exit Qualification for SPP-Induced VM Exits": a miss or, with the bit clear, a misconfiguration. */
+bool vmxsim_end_with_spp_event(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t gpa)
+{
+    struct vmxsim_outcome *outcome = walk->outcome;
+
+    outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
+    outcome->rule = rule;
+    outcome->exit_reason = VMXC_EXIT_REASON_SPP_RELATED;
+    outcome->qualification_defined = true;
+    outcome->qualification = rule == VMXSIM_RULE_EPT_SPP_MISS ? VMXC_QUALIFICATION_SPPT_MISS : 0;
+    outcome->guest_physical_valid = true;
+    outcome->guest_physical = gpa;
+    outcome->guest_linear_valid = true;
+    outcome->guest_linear = walk->linear;
     return false;
 }
 

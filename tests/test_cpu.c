@@ -72,7 +72,6 @@ static const struct {
     const char *name;
 } unsupported[] = {
     {.secondary = VMXC_BIT(0), .name = "virtualize APIC accesses"},
-    {.secondary = VMXC_BIT(23), .name = "sub-page write permissions"},
     {.tertiary = VMXC_BIT(1), .name = "HLAT"},
     {.tertiary = VMXC_BIT(2), .name = "paging-write"},
     {.tertiary = VMXC_BIT(3), .name = "guest-paging verification"},

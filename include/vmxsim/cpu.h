@@ -113,6 +113,7 @@ enum vmxsim_trail_kind {
     VMXSIM_TRAIL_GUEST_ENTRY, /* a guest paging-structure entry was read (PAE PDPTE: a register) */
     VMXSIM_TRAIL_PML_WRITE,   /* an address was logged */
     VMXSIM_TRAIL_VE_WRITE,    /* the virtualization-exception information area was filled */
+    VMXSIM_TRAIL_SPPT_ENTRY,  /* an entry of the sub-page permission table was read; level 1: the vector */
 };
 
 /* One step of an access, in the order in which the processor took them. */
@@ -126,14 +127,14 @@ struct vmxsim_trail_entry {
     bool is_register;    /* PAE PDPTE: no memory was read */
     uint64_t hpa;        /* where the entry lies */
     uint64_t
-        gpa; /* guest entry: its guest-physical address; EPT entry: the address being translated */
+        gpa; /* guest entry: its guest-physical address; EPT, SPPT: the address being translated */
     uint64_t value;     /* as read; writes: as stored */
     uint64_t updated;   /* after accessed and dirty flags were set; equal to value if none were */
     uint64_t offending; /* the bits that the verdict is about */
 };
 
-/* A 5 x 5-level walk reads 35 entries; an access has at most two pages; each walk logs at most 6 pages. */
-#define VMXSIM_TRAIL_CAPACITY (2u * (35u + 6u) + 1u)
+/* A 5 x 5-level walk reads 35 entries and logs at most 6 pages; sub-page permissions take 4 entries; two pages. */
+#define VMXSIM_TRAIL_CAPACITY (2u * (35u + 6u + 4u) + 1u)
 
 struct vmxsim_trail {
     uint32_t count;
