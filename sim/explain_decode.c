@@ -238,8 +238,9 @@ void vmxsim_phrase_page_fault(struct vmxsim_text *text, uint32_t error_code)
         why = "refused by a protection key";
     else if (error_code & VMXC_PF_PRESENT)
         why = "rights do not suffice";
-    vmxsim_text_add(text, "%s %s, %s",
-                    (error_code & VMXC_PF_USER) ? "user-mode" : "supervisor-mode", kind, why);
+    vmxsim_text_add(text, "%s %s%s, %s",
+                    (error_code & VMXC_PF_USER) ? "user-mode" : "supervisor-mode",
+                    (error_code & VMXC_PF_SHADOW_STACK) ? "shadow-stack " : "", kind, why);
 }
 
 /* ---- EPTP ---- */

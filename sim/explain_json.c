@@ -39,6 +39,8 @@ static void write_access(struct vmxsim_writer *writer, const struct vmxsim_acces
     vmxsim_write_number(writer, "size", access->size);
     if (access->implicit)
         vmxsim_write_bool(writer, "implicit", true);
+    if (access->shadow_stack)
+        vmxsim_write_bool(writer, "shadow_stack", true);
     if (access->type == VMXSIM_ACCESS_WRITE || access->type == VMXSIM_ACCESS_RMW)
         write_data(writer, "value", access->data, access->size);
     vmxsim_write_end(writer, '}');

@@ -216,6 +216,36 @@ static bool descend(struct walk *walk, const struct ept_request *request, struct
     }
 }
 
+/* Bits of the entries that a supervisor shadow-stack access lacks. W of the entry that maps the page plays no part. */
+static uint64_t missing_for_shadow_stack(const struct ept_path *path)
+{
+    const uint64_t leaf = path->step[path->count - 1].value;
+    uint64_t above = VMXC_EPT_WRITE;
+
+    for (unsigned i = 0; i + 1 < path->count; i++)
+        above &= path->step[i].value;
+    return (VMXC_EPT_READ & ~path->rights) | (VMXC_EPT_WRITE & ~above) |
+           (VMXC_EPT_SUPERVISOR_SHADOW_STACK & ~leaf);
+}
+
+static bool is_supervisor_shadow_stack_access(const struct walk *walk,
+                                              const struct ept_request *request)
+{
+    return walk->shadow_stack && !walk->user && request->guest_level == 0;
+}
+
+static bool check_shadow_stack(struct walk *walk, const struct ept_request *request,
+                               const struct ept_path *path)
+{
+    const uint64_t missing = missing_for_shadow_stack(path);
+
+    if (!missing)
+        return true;
+    vmxsim_trail_verdict(walk, VMXSIM_RULE_EPT_SHADOW_STACK, missing);
+    return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_SHADOW_STACK, request, path->rights,
+                                         path->step[path->count - 1].value, true);
+}
+
 /* Do the entries, or in their stead sub-page write permissions, allow the access? */
 static bool check_rights(struct walk *walk, const struct ept_request *request,
                          const struct ept_path *path, unsigned level)
@@ -224,6 +254,8 @@ static bool check_rights(struct walk *walk, const struct ept_request *request,
     const uint64_t leaf = path->step[path->count - 1].value;
     const uint64_t missing = needed_rights(ept, request) & ~path->rights;
 
+    if (ept->shadow_stack && is_supervisor_shadow_stack_access(walk, request))
+        return check_shadow_stack(walk, request, path);
     if (!missing)
         return true;
     if (vmxsim_spp_applies(walk, request, path->rights, leaf, level))

@@ -99,6 +99,21 @@ START_TEST(thirty_two_bit_paging_has_four_megabyte_pages)
 }
 END_TEST
 
+START_TEST(shadow_stack_accesses_say_so)
+{
+    static const struct vmxsim_access shadow_access = {
+        .type = VMXSIM_ACCESS_READ, .linear = 0x401000, .size = 8, .shadow_stack = true};
+    const struct vmxsim_outcome outcome = {.kind = VMXSIM_OUTCOME_GUEST_EXCEPTION,
+                                           .rule = VMXSIM_RULE_PG_SHADOW_STACK,
+                                           .vector = VMXC_VECTOR_PF,
+                                           .has_error_code = true,
+                                           .error_code = 0x41,
+                                           .cr2 = 0x401000};
+    expect_golden("shadow-stack", vmxsim_explain_access(&shadow_access, &outcome, NULL));
+    expect_json(vmxsim_explain_access_json(&shadow_access, &outcome, NULL));
+}
+END_TEST
+
 START_TEST(sub_page_permissions_have_lines)
 {
     static const struct vmxsim_access write_access = {
@@ -527,6 +542,7 @@ int main(void)
     tcase_add_test(tests, thirty_two_bit_paging_has_four_megabyte_pages);
     tcase_add_test(tests, pae_registers_logs_and_virtualization_exceptions_have_lines);
     tcase_add_test(tests, sub_page_permissions_have_lines);
+    tcase_add_test(tests, shadow_stack_accesses_say_so);
     tcase_add_test(tests, flags_and_protection_keys_are_named);
     tcase_add_test(tests, exits_without_linear_address_say_so);
     tcase_add_test(tests, a_full_trail_fits);

@@ -36,6 +36,8 @@ struct vmxsim_access {
     uint64_t linear; /* final linear address: segmentation and alignment are done with */
     uint32_t size;   /* bytes, 1 to VMXSIM_ACCESS_MAX_SIZE */
     bool implicit;   /* implicit supervisor-mode access (descriptor table, TSS), whatever the CPL */
+    bool
+        shadow_stack; /* shadow-stack access, of user mode at CPL 3 unless implicit; never a fetch */
     uint8_t data[VMXSIM_ACCESS_MAX_SIZE]; /* what a write or read-modify-write stores */
 };
 
@@ -113,7 +115,7 @@ enum vmxsim_trail_kind {
     VMXSIM_TRAIL_GUEST_ENTRY, /* a guest paging-structure entry was read (PAE PDPTE: a register) */
     VMXSIM_TRAIL_PML_WRITE,   /* an address was logged */
     VMXSIM_TRAIL_VE_WRITE,    /* the virtualization-exception information area was filled */
-    VMXSIM_TRAIL_SPPT_ENTRY,  /* an entry of the sub-page permission table was read; level 1: the vector */
+    VMXSIM_TRAIL_SPPT_ENTRY, /* an entry of the sub-page permission table was read; level 1: the vector */
 };
 
 /* One step of an access, in the order in which the processor took them. */
@@ -175,8 +177,8 @@ uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu);
 
 /*
  * The guest accesses memory through guest paging and EPT. `trail` may be NULL.
- * Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type), VMXC_UNSUPPORTED (a VM entry has
- * turned on a control that accesses do not implement).
+ * Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type, a shadow-stack access with CR4.CET
+ * = 0), VMXC_UNSUPPORTED (a VM entry has turned on a control that accesses do not implement).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
                                                      const struct vmxsim_access *access,

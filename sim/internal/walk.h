@@ -21,12 +21,15 @@ struct walk {
     bool fetch, read, write;    /* a read-modify-write is read and write */
     bool user;                  /* user-mode access: CPL 3 and not implicit */
     bool implicit;              /* implicit supervisor-mode access */
+    bool shadow_stack;          /* shadow-stack access */
     uint8_t page;               /* 0, or 1 for the second page */
 };
 
 /* What guest paging says of a linear address. */
 struct linear_rights {
     bool user, writable, no_execute;
+    bool
+        shadow_stack; /* R/W is 0 and D is 1 in the entry that maps the page, R/W is 1 in every other */
     uint8_t protection_key;
     uint8_t pat_index;
 };
