@@ -104,12 +104,16 @@ static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
     const uint64_t tertiary = tertiary_controls(vmcs);
     const uint64_t cr4 = VMXSIM_VMCS(vmcs, GUEST_CR4);
     const uint64_t cr3 = VMXSIM_VMCS(vmcs, GUEST_CR3);
+    const bool apic = secondary & VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES;
 
     const struct {
         bool used;
         const char *name;
     } features[] = {
-        {secondary & VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES, "virtualize APIC accesses"},
+        {apic && (secondary & VMXC_SECONDARY_APIC_REGISTER_VIRTUALIZATION),
+         "virtualize APIC accesses with APIC-register virtualization"},
+        {apic && (secondary & VMXC_SECONDARY_VIRTUAL_INTERRUPT_DELIVERY),
+         "virtualize APIC accesses with virtual-interrupt delivery"},
         {tertiary & VMXC_TERTIARY_ENABLE_HLAT, "enable HLAT"},
         {tertiary & VMXC_TERTIARY_EPT_PAGING_WRITE_CONTROL, "EPT paging-write control"},
         {tertiary & VMXC_TERTIARY_GUEST_PAGING_VERIFICATION, "guest-paging verification"},

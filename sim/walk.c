@@ -151,8 +151,12 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
     walk.implicit = access->implicit;
     walk.shadow_stack = access->shadow_stack;
     walk.user = cpu->guest.cpl == 3 && !access->implicit;
-    if (check_canonical(&walk, access) && translate_pages(&walk, access))
-        move_data(&walk, access);
+    if (!check_canonical(&walk, access) || !translate_pages(&walk, access) ||
+        !vmxsim_walk_apic(&walk, access->size))
+        return VMXC_OK;
+    move_data(&walk, access);
+    if (walk.virtual_tpr && walk.write)
+        vmxsim_emulate_tpr_write(&walk);
     return VMXC_OK;
 }
 

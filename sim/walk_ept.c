@@ -266,6 +266,12 @@ static bool check_rights(struct walk *walk, const struct ept_request *request,
     return vmxsim_end_with_ept_violation(walk, rule, request, path->rights, leaf, true);
 }
 
+/* Not the translation of a linear address. */
+static bool is_guest_physical(const struct walk *walk, const struct ept_request *request)
+{
+    return request->guest_level != 0 || !walk->linear_valid;
+}
+
 bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
                      struct ept_translation *translation)
 {
@@ -294,6 +300,8 @@ bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
         .leaf = leaf,
         .leaf_hpa = path.step[path.count - 1].hpa,
     };
+    if (is_guest_physical(walk, request) && vmxsim_is_apic_access_page(walk, translation->hpa))
+        return vmxsim_end_with_physical_apic_access(walk);
     return true;
 }
 

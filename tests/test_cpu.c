@@ -71,7 +71,8 @@ static const struct {
     uint64_t secondary, tertiary, cr4, cr3;
     const char *name;
 } unsupported[] = {
-    {.secondary = VMXC_BIT(0), .name = "virtualize APIC accesses"},
+    {.secondary = VMXC_BIT(0) | VMXC_BIT(8), .name = "APIC-register virtualization"},
+    {.secondary = VMXC_BIT(0) | VMXC_BIT(9), .name = "virtual-interrupt delivery"},
     {.tertiary = VMXC_BIT(1), .name = "HLAT"},
     {.tertiary = VMXC_BIT(2), .name = "paging-write"},
     {.tertiary = VMXC_BIT(3), .name = "guest-paging verification"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of a guest access: walk.c (the access as a whole), walk_paging.c (linear to guest-physical),
- * walk_ept.c (guest-physical to host-physical), walk_spp.c (sub-page write permissions), walk_outcome.c (faults,
- * exits), memory_type.c.
+ * walk_ept.c (guest-physical to host-physical), walk_spp.c (sub-page write permissions), walk_apic.c (the
+ * APIC-access page), walk_outcome.c (faults, exits), memory_type.c.
  *
  * Steps return true if the access goes on. On false it has ended and walk->outcome says how.
  */
@@ -22,6 +22,7 @@ struct walk {
     bool user;                  /* user-mode access: CPL 3 and not implicit */
     bool implicit;              /* implicit supervisor-mode access */
     bool shadow_stack;          /* shadow-stack access */
+    bool virtual_tpr;           /* it accesses the virtual TPR instead of the APIC-access page */
     uint8_t page;               /* 0, or 1 for the second page */
 };
 
@@ -77,6 +78,15 @@ bool vmxsim_spp_applies(const struct walk *walk, const struct ept_request *reque
 /* False: they do not allow it. */
 bool vmxsim_walk_spp(struct walk *walk, const struct ept_request *request, uint64_t rights,
                      uint64_t leaf);
+
+/* walk_apic.c */
+bool vmxsim_is_apic_access_page(const struct walk *walk, uint64_t hpa);
+/* Every page is translated: ends an access to the APIC-access page, or sends it to the virtual-APIC page. */
+bool vmxsim_walk_apic(struct walk *walk, uint32_t size);
+/* Ends a guest-physical access to the APIC-access page and returns false. */
+bool vmxsim_end_with_physical_apic_access(struct walk *walk);
+/* After a write to the virtual TPR: what the processor does then; it may be a VM exit. */
+void vmxsim_emulate_tpr_write(struct walk *walk);
 
 /* walk_outcome.c: each ends the access and returns false. */
 bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
