@@ -18,11 +18,19 @@
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/exit_reason.h"
 #include "vmxcore/defs/msr.h"
-#include "vmxcore/exit_info.h"
 
-#define VTPR             0x80u
-#define VTPR_CLASS       VMXC_BITS(7, 4)
-#define THRESHOLD        VMXC_BITS(3, 0)
+#define VTPR       0x80u
+#define VTPR_CLASS VMXC_BITS(7, 4)
+#define THRESHOLD  VMXC_BITS(3, 0)
+
+/* Bits 15:12 of the qualification. */
+enum access_type {
+    LINEAR_READ = 0,
+    LINEAR_WRITE = 1,
+    LINEAR_FETCH = 2,
+    PHYSICAL = 15, /* for a fetch or during the execution of an instruction */
+};
+
 #define ACCESS_TYPE      VMXC_BITS(15, 12)
 #define MAX_VIRTUAL_SIZE 4u
 
@@ -55,15 +63,15 @@ bool vmxsim_end_with_physical_apic_access(struct walk *walk)
 {
     vmxsim_trail_verdict(walk, VMXSIM_RULE_EXIT_APIC_PHYSICAL, 0);
     return end_with_exit(walk, VMXSIM_RULE_EXIT_APIC_PHYSICAL, VMXC_EXIT_REASON_APIC_ACCESS,
-                         VMXC_FIELD_MAKE((uint64_t)VMXC_APIC_ACCESS_PHYSICAL, ACCESS_TYPE));
+                         VMXC_FIELD_MAKE((uint64_t)PHYSICAL, ACCESS_TYPE));
 }
 
 /* A read-modify-write reads first. */
-static uint64_t linear_access_type(const struct walk *walk)
+static enum access_type linear_access_type(const struct walk *walk)
 {
     if (walk->fetch)
-        return VMXC_APIC_ACCESS_LINEAR_FETCH;
-    return walk->read ? VMXC_APIC_ACCESS_LINEAR_READ : VMXC_APIC_ACCESS_LINEAR_WRITE;
+        return LINEAR_FETCH;
+    return walk->read ? LINEAR_READ : LINEAR_WRITE;
 }
 
 static bool end_with_linear_access(struct walk *walk, uint32_t page, uint64_t offset)
@@ -72,7 +80,7 @@ static bool end_with_linear_access(struct walk *walk, uint32_t page, uint64_t of
         walk->outcome->page_count) /* the last entry of the trail belongs to this page */
         vmxsim_trail_verdict(walk, VMXSIM_RULE_EXIT_APIC, 0);
     return end_with_exit(walk, VMXSIM_RULE_EXIT_APIC, VMXC_EXIT_REASON_APIC_ACCESS,
-                         offset | VMXC_FIELD_MAKE(linear_access_type(walk), ACCESS_TYPE));
+                         offset | VMXC_FIELD_MAKE((uint64_t)linear_access_type(walk), ACCESS_TYPE));
 }
 
 static bool is_virtualized(const struct walk *walk, uint64_t offset, uint32_t size)
