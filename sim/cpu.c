@@ -104,19 +104,19 @@ static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
     const uint64_t tertiary = tertiary_controls(vmcs);
     const uint64_t cr4 = VMXSIM_VMCS(vmcs, GUEST_CR4);
     const uint64_t cr3 = VMXSIM_VMCS(vmcs, GUEST_CR3);
-    const bool ept = secondary & VMXC_SECONDARY_ENABLE_EPT;
+    const bool apic = secondary & VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES;
 
     const struct {
         bool used;
         const char *name;
     } features[] = {
-        {secondary & VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES, "virtualize APIC accesses"},
-        {secondary & VMXC_SECONDARY_SUB_PAGE_WRITE_PERMISSIONS, "sub-page write permissions"},
+        {apic && (secondary & VMXC_SECONDARY_APIC_REGISTER_VIRTUALIZATION),
+         "virtualize APIC accesses with APIC-register virtualization"},
+        {apic && (secondary & VMXC_SECONDARY_VIRTUAL_INTERRUPT_DELIVERY),
+         "virtualize APIC accesses with virtual-interrupt delivery"},
         {tertiary & VMXC_TERTIARY_ENABLE_HLAT, "enable HLAT"},
         {tertiary & VMXC_TERTIARY_EPT_PAGING_WRITE_CONTROL, "EPT paging-write control"},
         {tertiary & VMXC_TERTIARY_GUEST_PAGING_VERIFICATION, "guest-paging verification"},
-        {ept && (VMXSIM_VMCS(vmcs, EPT_POINTER) & VMXC_EPTP_SHADOW_STACK),
-         "supervisor shadow-stack control (EPTP bit 7)"},
         {cr4 & VMXC_CR4_LASS, "linear-address space separation (CR4.LASS)"},
         {cr4 & VMXC_CR4_LAM_SUP, "linear-address masking (CR4.LAM_SUP)"},
         {cr3 & (VMXC_CR3_LAM_U48 | VMXC_CR3_LAM_U57),
@@ -315,6 +315,7 @@ static void set_ept_format(struct ept_state *ept, const struct vmxsim_features *
     ept->reserved.leaf[3] = upper | VMXC_BITS(29, 12);
     ept->reserved.leaf[2] = upper | VMXC_BITS(20, 12);
     ept->reserved.leaf[1] = upper;
+    ept->sppt_reserved = beyond_width(features, 63) | VMXC_BITS(11, 1);
 }
 
 static void load_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
@@ -327,7 +328,10 @@ static void load_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
     if (!cpu->ept.enabled)
         return;
     cpu->ept.accessed_dirty = eptp & VMXC_EPTP_ACCESSED_DIRTY;
+    cpu->ept.shadow_stack = eptp & VMXC_EPTP_SHADOW_STACK;
     cpu->ept.mode_based_execute = secondary & VMXC_SECONDARY_MODE_BASED_EXECUTE_CONTROL;
+    cpu->ept.sub_page_permissions = secondary & VMXC_SECONDARY_SUB_PAGE_WRITE_PERMISSIONS;
+    cpu->ept.sppt_root = VMXSIM_VMCS(vmcs, SUB_PAGE_PERMISSION_TABLE_POINTER) & VMXC_EPT_ADDRESS;
     cpu->ept.execute_only = features->ept_execute_only;
     cpu->ept.advanced_info = features->ept_advanced_info;
     cpu->ept.levels = (uint8_t)(VMXC_FIELD_GET(eptp, VMXC_EPTP_WALK_LENGTH) + 1);

@@ -283,8 +283,9 @@ char *vmxsim_explain_access(const struct vmxsim_access *access,
 {
     struct vmxsim_text text = {.failed = false};
     if (access != NULL)
-        vmxsim_text_add(&text, "access:  %s%s, %" PRIu32 " %s at linear 0x%" PRIx64 "\n",
+        vmxsim_text_add(&text, "access:  %s%s%s, %" PRIu32 " %s at linear 0x%" PRIx64 "\n",
                         access->implicit ? "implicit supervisor-mode " : "",
+                        access->shadow_stack ? "shadow-stack " : "",
                         vmxsim_access_type_name(access->type), access->size,
                         access->size == 1 ? "byte" : "bytes", access->linear);
     if (trail != NULL)

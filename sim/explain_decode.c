@@ -240,8 +240,9 @@ void vmxsim_phrase_page_fault(struct vmxsim_text *text, uint32_t error_code)
         why = "refused by a protection key";
     else if (error_code & VMXC_PF_PRESENT)
         why = "rights do not suffice";
-    vmxsim_text_add(text, "%s %s, %s",
-                    (error_code & VMXC_PF_USER) ? "user-mode" : "supervisor-mode", kind, why);
+    vmxsim_text_add(text, "%s %s%s, %s",
+                    (error_code & VMXC_PF_USER) ? "user-mode" : "supervisor-mode",
+                    (error_code & VMXC_PF_SHADOW_STACK) ? "shadow-stack " : "", kind, why);
 }
 
 /* ---- EPTP ---- */
@@ -319,6 +320,13 @@ const char *vmxsim_ept_entry_name(unsigned level)
 const char *vmxsim_guest_entry_name(unsigned level)
 {
     return guest_titles[clamp_level(level)];
+}
+
+const char *vmxsim_sppt_entry_name(unsigned level)
+{
+    static const char *const titles[] = {"", "SPPT vector", "SPPT L2E", "SPPT L3E", "SPPT L4E"};
+
+    return level < COUNT(titles) ? titles[level] : "";
 }
 
 uint64_t vmxsim_level_page_size(unsigned level, bool ten_bits)

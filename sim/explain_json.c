@@ -39,6 +39,8 @@ static void write_access(struct vmxsim_writer *writer, const struct vmxsim_acces
     vmxsim_write_number(writer, "size", access->size);
     if (access->implicit)
         vmxsim_write_bool(writer, "implicit", true);
+    if (access->shadow_stack)
+        vmxsim_write_bool(writer, "shadow_stack", true);
     if (access->type == VMXSIM_ACCESS_WRITE || access->type == VMXSIM_ACCESS_RMW)
         write_data(writer, "value", access->data, access->size);
     vmxsim_write_end(writer, '}');
@@ -55,6 +57,8 @@ static const char *step_kind_name(enum vmxsim_trail_kind kind)
         return "pml_write";
     case VMXSIM_TRAIL_VE_WRITE:
         return "ve_write";
+    case VMXSIM_TRAIL_SPPT_ENTRY:
+        return "sppt_entry";
     }
     return "?";
 }
@@ -79,6 +83,19 @@ static void write_entry(struct vmxsim_writer *writer, const struct vmxsim_trail 
     vmxsim_write_hex(writer, "target", vmxsim_trail_target(trail, entry));
 }
 
+static void write_sppt_entry(struct vmxsim_writer *writer, const struct vmxsim_trail *trail,
+                             const struct vmxsim_trail_entry *entry)
+{
+    struct vmxsim_text flags = {.failed = false};
+
+    vmxsim_write_string(writer, "entry", vmxsim_sppt_entry_name(entry->level));
+    vmxsim_write_number(writer, "level", entry->level);
+    vmxsim_phrase_entry_flags(&flags, entry);
+    write_phrase(writer, "flags", &flags);
+    if (!entry->leaf)
+        vmxsim_write_hex(writer, "target", vmxsim_trail_target(trail, entry));
+}
+
 static void write_step(struct vmxsim_writer *writer, const struct vmxsim_trail *trail,
                        const struct vmxsim_trail_entry *entry)
 {
@@ -90,6 +107,8 @@ static void write_step(struct vmxsim_writer *writer, const struct vmxsim_trail *
     vmxsim_write_number(writer, "page", entry->page);
     if (is_entry)
         write_entry(writer, trail, entry);
+    if (entry->kind == VMXSIM_TRAIL_SPPT_ENTRY)
+        write_sppt_entry(writer, trail, entry);
     if (!entry->is_register) {
         vmxsim_write_hex(writer, "hpa", entry->hpa);
         vmxsim_write_hex(writer, "gpa", entry->gpa);

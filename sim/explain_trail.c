@@ -103,6 +103,23 @@ static void add_guest_flags(struct vmxsim_text *text, const struct vmxsim_trail_
         vmxsim_text_add(text, " key %" PRIu64, key);
 }
 
+/* Every second bit of a vector is reserved: what is left is one bit per sub-page, sub-page 0 lowest. */
+static uint32_t writable_sub_pages(uint64_t vector)
+{
+    uint32_t bits = 0;
+    for (unsigned i = 0; i < 32; i++)
+        bits |= (uint32_t)(vector >> (2 * i) & 1u) << i;
+    return bits;
+}
+
+static void add_sppt_flags(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
+{
+    if (entry->leaf)
+        vmxsim_text_add(text, "writable sub-pages 0x%08" PRIx32, writable_sub_pages(entry->value));
+    else
+        vmxsim_text_add(text, "%s", (entry->value & VMXC_SPPT_VALID) ? "valid" : "-");
+}
+
 void vmxsim_phrase_entry_flags(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
 {
     switch (entry->kind) {
@@ -111,6 +128,9 @@ void vmxsim_phrase_entry_flags(struct vmxsim_text *text, const struct vmxsim_tra
         break;
     case VMXSIM_TRAIL_GUEST_ENTRY:
         add_guest_flags(text, entry);
+        break;
+    case VMXSIM_TRAIL_SPPT_ENTRY:
+        add_sppt_flags(text, entry);
         break;
     case VMXSIM_TRAIL_PML_WRITE:
     case VMXSIM_TRAIL_VE_WRITE:
@@ -131,6 +151,9 @@ static void add_what(struct vmxsim_text *text, const struct vmxsim_trail_entry *
         break;
     case VMXSIM_TRAIL_PML_WRITE:
         vmxsim_text_add(text, "    page log");
+        break;
+    case VMXSIM_TRAIL_SPPT_ENTRY:
+        vmxsim_text_add(text, "    %s", vmxsim_sppt_entry_name(entry->level));
         break;
     case VMXSIM_TRAIL_VE_WRITE:
         vmxsim_text_add(text, "  #VE area");
@@ -165,6 +188,11 @@ static void add_flags(struct vmxsim_text *text, const struct vmxsim_trail *trail
         vmxsim_phrase_entry_flags(text, entry);
         add_target(text, trail, entry);
         break;
+    case VMXSIM_TRAIL_SPPT_ENTRY:
+        vmxsim_phrase_entry_flags(text, entry);
+        if (!entry->leaf && (entry->value & VMXC_SPPT_VALID))
+            vmxsim_text_add(text, " table 0x%" PRIx64, vmxsim_trail_target(trail, entry));
+        break;
     case VMXSIM_TRAIL_PML_WRITE:
         vmxsim_text_add(text, "logged guest-physical 0x%" PRIx64, entry->value);
         break;
@@ -191,7 +219,8 @@ static void add_updates(struct vmxsim_text *text, const struct vmxsim_trail_entr
 /* What was written was not judged. */
 static bool has_verdict(const struct vmxsim_trail_entry *entry)
 {
-    return entry->kind == VMXSIM_TRAIL_EPT_ENTRY || entry->kind == VMXSIM_TRAIL_GUEST_ENTRY;
+    return entry->kind == VMXSIM_TRAIL_EPT_ENTRY || entry->kind == VMXSIM_TRAIL_GUEST_ENTRY ||
+           entry->kind == VMXSIM_TRAIL_SPPT_ENTRY;
 }
 
 static void add_verdict(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
@@ -260,12 +289,22 @@ static bool same_target(const struct vmxsim_trail_entry *a, const struct vmxsim_
            a->guest_level == b->guest_level && a->gpa == b->gpa;
 }
 
+/* Before the first entry of the sub-page permission table: whose permissions these are. */
+static void add_sppt_heading(struct vmxsim_text *text, const struct vmxsim_trail *trail, uint32_t i)
+{
+    if (i == 0 || trail->entry[i - 1].kind != VMXSIM_TRAIL_SPPT_ENTRY)
+        vmxsim_text_add(text, "  sub-page permissions of guest-physical 0x%" PRIx64 ":\n",
+                        trail->entry[i].gpa);
+}
+
 /* Before the first EPT entry of a translation: what is being located. */
 static void add_heading(struct vmxsim_text *text, const struct vmxsim_trail *trail, uint32_t i)
 {
     const struct vmxsim_trail_entry *entry = &trail->entry[i];
     if (i > 0 && entry->page != trail->entry[i - 1].page)
         vmxsim_text_add(text, "  second page:\n");
+    if (entry->kind == VMXSIM_TRAIL_SPPT_ENTRY)
+        add_sppt_heading(text, trail, i);
     if (entry->kind != VMXSIM_TRAIL_EPT_ENTRY)
         return;
     if (i > 0 && same_target(entry, &trail->entry[i - 1]))

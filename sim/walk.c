@@ -14,8 +14,11 @@
 
 #include "internal/walk.h"
 
-static bool access_is_valid(const struct vmxsim_access *access)
+static bool access_is_valid(const struct guest_state *guest, const struct vmxsim_access *access)
 {
+    if (access->shadow_stack &&
+        (access->type == VMXSIM_ACCESS_FETCH || !(guest->cr4 & VMXC_CR4_CET)))
+        return false;
     return access->size >= 1 && access->size <= VMXSIM_ACCESS_MAX_SIZE &&
            (unsigned)access->type <= VMXSIM_ACCESS_RMW;
 }
@@ -65,6 +68,7 @@ static bool translate_page(struct walk *walk, uint32_t length)
         .gpa = linear.gpa,
         .access = ept_access(walk),
         .linear = &linear.rights,
+        .length = length,
     };
     if (!vmxsim_walk_ept(walk, &request, &ept))
         return false;
@@ -136,7 +140,7 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
         return VMXC_BAD_STATE;
     if (cpu->unsupported)
         return VMXC_UNSUPPORTED;
-    if (!access_is_valid(access))
+    if (!access_is_valid(&cpu->guest, access))
         return VMXC_INVALID_INPUT;
     start(&walk, cpu, outcome, trail);
     walk.linear = linear_at(&cpu->guest, access->linear, 0);
@@ -145,9 +149,14 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
     walk.read = access->type == VMXSIM_ACCESS_READ || access->type == VMXSIM_ACCESS_RMW;
     walk.write = access->type == VMXSIM_ACCESS_WRITE || access->type == VMXSIM_ACCESS_RMW;
     walk.implicit = access->implicit;
+    walk.shadow_stack = access->shadow_stack;
     walk.user = cpu->guest.cpl == 3 && !access->implicit;
-    if (check_canonical(&walk, access) && translate_pages(&walk, access))
-        move_data(&walk, access);
+    if (!check_canonical(&walk, access) || !translate_pages(&walk, access) ||
+        !vmxsim_walk_apic(&walk, access->size))
+        return VMXC_OK;
+    move_data(&walk, access);
+    if (walk.virtual_tpr && walk.write)
+        vmxsim_emulate_tpr_write(&walk);
     return VMXC_OK;
 }
 

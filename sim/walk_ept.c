@@ -10,7 +10,8 @@
  *
  *   per entry:   not present?  -> EPT violation
  *                malformed?    -> EPT misconfiguration
- *   at the leaf: rights of all entries ANDed; one missing -> EPT violation
+ *   at the leaf: rights of all entries ANDed; one missing -> EPT violation, unless sub-page write permissions
+ *                (walk_spp.c) decide about the write
  *                accessed and dirty flags to set: log full? -> VM exit; otherwise set, log, go on
  *
  * Source: Intel SDM volume 3, "EPT Translation Mechanism", "EPT Misconfigurations", "EPT Violations",
@@ -215,6 +216,62 @@ static bool descend(struct walk *walk, const struct ept_request *request, struct
     }
 }
 
+/* Bits of the entries that a supervisor shadow-stack access lacks. W of the entry that maps the page plays no part. */
+static uint64_t missing_for_shadow_stack(const struct ept_path *path)
+{
+    const uint64_t leaf = path->step[path->count - 1].value;
+    uint64_t above = VMXC_EPT_WRITE;
+
+    for (unsigned i = 0; i + 1 < path->count; i++)
+        above &= path->step[i].value;
+    return (VMXC_EPT_READ & ~path->rights) | (VMXC_EPT_WRITE & ~above) |
+           (VMXC_EPT_SUPERVISOR_SHADOW_STACK & ~leaf);
+}
+
+static bool is_supervisor_shadow_stack_access(const struct walk *walk,
+                                              const struct ept_request *request)
+{
+    return walk->shadow_stack && !walk->user && request->guest_level == 0;
+}
+
+static bool check_shadow_stack(struct walk *walk, const struct ept_request *request,
+                               const struct ept_path *path)
+{
+    const uint64_t missing = missing_for_shadow_stack(path);
+
+    if (!missing)
+        return true;
+    vmxsim_trail_verdict(walk, VMXSIM_RULE_EPT_SHADOW_STACK, missing);
+    return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_SHADOW_STACK, request, path->rights,
+                                         path->step[path->count - 1].value, true);
+}
+
+/* Do the entries, or in their stead sub-page write permissions, allow the access? */
+static bool check_rights(struct walk *walk, const struct ept_request *request,
+                         const struct ept_path *path, unsigned level)
+{
+    const struct ept_state *ept = &walk->cpu->ept;
+    const uint64_t leaf = path->step[path->count - 1].value;
+    const uint64_t missing = needed_rights(ept, request) & ~path->rights;
+
+    if (ept->shadow_stack && is_supervisor_shadow_stack_access(walk, request))
+        return check_shadow_stack(walk, request, path);
+    if (!missing)
+        return true;
+    if (vmxsim_spp_applies(walk, request, path->rights, leaf, level))
+        return vmxsim_walk_spp(walk, request, path->rights, leaf);
+
+    const enum vmxsim_walk_rule rule = rights_rule(ept, request, missing);
+    vmxsim_trail_verdict(walk, rule, missing);
+    return vmxsim_end_with_ept_violation(walk, rule, request, path->rights, leaf, true);
+}
+
+/* Not the translation of a linear address. */
+static bool is_guest_physical(const struct walk *walk, const struct ept_request *request)
+{
+    return request->guest_level != 0 || !walk->linear_valid;
+}
+
 bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
                      struct ept_translation *translation)
 {
@@ -228,28 +285,23 @@ bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
     }
     if (request->gpa >> index_shift(ept->levels + 1u))
         return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_GPAW, request, 0, 0, false);
-    if (!descend(walk, request, &path, &level))
+    if (!descend(walk, request, &path, &level) || !check_rights(walk, request, &path, level))
         return false;
-
-    const uint64_t leaf = path.step[path.count - 1].value;
-    const uint64_t missing = needed_rights(ept, request) & ~path.rights;
-    if (missing) {
-        const enum vmxsim_walk_rule rule = rights_rule(ept, request, missing);
-        vmxsim_trail_verdict(walk, rule, missing);
-        return vmxsim_end_with_ept_violation(walk, rule, request, path.rights, leaf, true);
-    }
     if (ept->accessed_dirty &&
         !set_flags(walk, &path, request->gpa, request->access & VMXC_EPT_VIOLATION_WRITE))
         return false;
 
     const uint64_t page_size = UINT64_C(1) << index_shift(level);
+    const uint64_t leaf = path.step[path.count - 1].value;
     *translation = (struct ept_translation){
         .hpa = (leaf & VMXC_EPT_ADDRESS & ~(page_size - 1)) | (request->gpa & (page_size - 1)),
         .page_size = page_size,
         .rights = path.rights & RIGHTS_MASK,
-        .leaf = path.step[path.count - 1].value,
+        .leaf = leaf,
         .leaf_hpa = path.step[path.count - 1].hpa,
     };
+    if (is_guest_physical(walk, request) && vmxsim_is_apic_access_page(walk, translation->hpa))
+        return vmxsim_end_with_physical_apic_access(walk);
     return true;
 }
 

@@ -7,6 +7,7 @@
  * Violations", "Virtualization-Exception Information".
  */
 #include "internal/walk.h"
+#include "vmxcore/defs/exit_info.h"
 #include "vmxcore/defs/exit_reason.h"
 
 struct vmxsim_trail_entry *vmxsim_trail_add(struct walk *walk, enum vmxsim_trail_kind kind,
@@ -81,6 +82,21 @@ bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, ui
     return false;
 }
 
+/* Bit 14 is bit 60 of the entry that maps the page; it is undefined, and 0 here, if the walk ended before. */
+static uint64_t shadow_stack_qualification(const struct walk *walk,
+                                           const struct ept_request *request, uint64_t entry)
+{
+    const struct ept_state *ept = &walk->cpu->ept;
+    const uint64_t rights =
+        ept->mode_based_execute ? VMXC_EPT_RWX | VMXC_EPT_USER_EXECUTE : VMXC_EPT_RWX;
+    const bool page = ept->shadow_stack && (entry & rights);
+
+    return (walk->shadow_stack && request->guest_level == 0 ? VMXC_EPT_VIOLATION_SHADOW_STACK : 0) |
+           (page && (entry & VMXC_EPT_SUPERVISOR_SHADOW_STACK)
+                ? VMXC_EPT_VIOLATION_ENTRY_SHADOW_STACK
+                : 0);
+}
+
 /* Source: SDM, "Exit Qualification for EPT Violations". */
 static uint64_t violation_qualification(const struct walk *walk, const struct ept_request *request,
                                         uint64_t rights)
@@ -142,7 +158,8 @@ bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule
                                    uint64_t entry, bool entry_valid)
 {
     struct vmxsim_outcome *outcome = walk->outcome;
-    const uint64_t qualification = violation_qualification(walk, request, rights);
+    const uint64_t qualification = violation_qualification(walk, request, rights) |
+                                   shadow_stack_qualification(walk, request, entry);
 
     if (converts_to_ve(walk, entry, entry_valid)) {
         outcome->ve_converted = true;
@@ -174,6 +191,23 @@ bool vmxsim_end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_ru
     outcome->exit_reason = VMXC_EXIT_REASON_EPT_MISCONFIGURATION;
     outcome->guest_physical_valid = true;
     outcome->guest_physical = gpa;
+    return false;
+}
+
+/* Source: SDM, "Exit Qualification for SPP-Induced VM Exits": a miss or, with the bit clear, a misconfiguration. */
+bool vmxsim_end_with_spp_event(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t gpa)
+{
+    struct vmxsim_outcome *outcome = walk->outcome;
+
+    outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
+    outcome->rule = rule;
+    outcome->exit_reason = VMXC_EXIT_REASON_SPP_RELATED;
+    outcome->qualification_defined = true;
+    outcome->qualification = rule == VMXSIM_RULE_EPT_SPP_MISS ? VMXC_QUALIFICATION_SPPT_MISS : 0;
+    outcome->guest_physical_valid = true;
+    outcome->guest_physical = gpa;
+    outcome->guest_linear_valid = true;
+    outcome->guest_linear = walk->linear;
     return false;
 }
 

@@ -143,6 +143,8 @@ static uint32_t access_error_code(const struct walk *walk)
         code |= VMXC_PF_WRITE;
     if (walk->user)
         code |= VMXC_PF_USER;
+    if (walk->shadow_stack)
+        code |= VMXC_PF_SHADOW_STACK;
     if (walk->fetch && (no_execute_exists || (guest->cr4 & VMXC_CR4_SMEP)))
         code |= VMXC_PF_FETCH;
     return (uint32_t)code;
@@ -179,6 +181,9 @@ static void add_rights(const struct guest_state *guest, const struct guest_entry
 {
     if (entry->is_register)
         return;
+    /* The last entry decides, so before its own R/W is counted `writable` is about all the others. */
+    rights->shadow_stack =
+        rights->writable && !(entry->value & VMXC_PTE_WRITE) && (entry->value & VMXC_PTE_DIRTY);
     rights->user = rights->user && (entry->value & VMXC_PTE_USER);
     rights->writable = rights->writable && (entry->value & VMXC_PTE_WRITE);
     if (guest->mode != PAGING_32BIT && (entry->value & VMXC_PTE_NO_EXECUTE))
@@ -224,6 +229,23 @@ static enum vmxsim_walk_rule check_supervisor_rights(const struct walk *walk,
     return VMXSIM_RULE_NONE;
 }
 
+/* Source: SDM, "Determination of Access Rights", shadow-stack accesses: reads and writes need the same. */
+static enum vmxsim_walk_rule check_shadow_stack_rights(const struct walk *walk,
+                                                       const struct linear_rights *rights)
+{
+    if (!rights->shadow_stack)
+        return VMXSIM_RULE_PG_SHADOW_STACK;
+    return rights->user == walk->user ? VMXSIM_RULE_NONE : VMXSIM_RULE_PG_SHADOW_STACK_MODE;
+}
+
+static enum vmxsim_walk_rule check_page_rights(const struct walk *walk,
+                                               const struct linear_rights *rights)
+{
+    if (walk->shadow_stack)
+        return check_shadow_stack_rights(walk, rights);
+    return walk->user ? check_user_rights(walk, rights) : check_supervisor_rights(walk, rights);
+}
+
 /*
  * Source: SDM, "Protection Keys". PKRU governs user-mode addresses whatever the CPL, IA32_PKRS supervisor-mode
  * addresses; both data accesses only. CR0.WP = 0 lifts the write-disable bit, but not for user-mode accesses to user-mode
@@ -251,8 +273,7 @@ static bool protection_key_denies(const struct walk *walk, const struct linear_r
 static bool check_rights(struct walk *walk, const struct linear_rights *rights)
 {
     const bool key_denies = protection_key_denies(walk, rights);
-    enum vmxsim_walk_rule rule =
-        walk->user ? check_user_rights(walk, rights) : check_supervisor_rights(walk, rights);
+    enum vmxsim_walk_rule rule = check_page_rights(walk, rights);
 
     if (rule == VMXSIM_RULE_NONE && key_denies)
         rule = VMXSIM_RULE_PG_PK;

@@ -101,6 +101,62 @@ START_TEST(thirty_two_bit_paging_has_four_megabyte_pages)
 }
 END_TEST
 
+START_TEST(shadow_stack_accesses_say_so)
+{
+    static const struct vmxsim_access shadow_access = {
+        .type = VMXSIM_ACCESS_READ, .linear = 0x401000, .size = 8, .shadow_stack = true};
+    const struct vmxsim_outcome outcome = {.kind = VMXSIM_OUTCOME_GUEST_EXCEPTION,
+                                           .rule = VMXSIM_RULE_PG_SHADOW_STACK,
+                                           .vector = VMXC_VECTOR_PF,
+                                           .has_error_code = true,
+                                           .error_code = 0x41,
+                                           .cr2 = 0x401000};
+    expect_golden("shadow-stack", vmxsim_explain_access(&shadow_access, &outcome, NULL));
+    expect_json(vmxsim_explain_access_json(&shadow_access, &outcome, NULL));
+}
+END_TEST
+
+START_TEST(sub_page_permissions_have_lines)
+{
+    static const struct vmxsim_access write_access = {
+        .type = VMXSIM_ACCESS_WRITE, .linear = 0x401080, .size = 4};
+    struct vmxsim_trail trail = {0};
+    struct vmxsim_trail_entry *entry =
+        step(&trail, VMXSIM_TRAIL_EPT_ENTRY, 1, 0x6000, 0x5080, 0x2000000000005035);
+    entry->leaf = true;
+    (void)step(&trail, VMXSIM_TRAIL_SPPT_ENTRY, 4, 0x9000, 0x5080, 0xa001);
+    (void)step(&trail, VMXSIM_TRAIL_SPPT_ENTRY, 3, 0xa000, 0x5080, 0xb001);
+    entry = step(&trail, VMXSIM_TRAIL_SPPT_ENTRY, 2, 0xb000, 0x5080, 0xc000);
+    entry->verdict = VMXSIM_RULE_EPT_SPP_MISS;
+    entry->offending = 1;
+    struct vmxsim_outcome outcome = {.kind = VMXSIM_OUTCOME_VM_EXIT,
+                                     .rule = VMXSIM_RULE_EPT_SPP_MISS,
+                                     .exit_reason = 66,
+                                     .qualification_defined = true,
+                                     .qualification = VMXC_BIT(11),
+                                     .guest_physical_valid = true,
+                                     .guest_physical = 0x5080,
+                                     .guest_linear_valid = true,
+                                     .guest_linear = 0x401080};
+    expect_golden("spp-miss", vmxsim_explain_access(&write_access, &outcome, &trail));
+    expect_json(vmxsim_explain_access_json(&write_access, &outcome, &trail));
+
+    /* The vector instead: sub-pages 0 and 31 may be written, sub-page 1 may not. */
+    entry->verdict = VMXSIM_RULE_NONE;
+    entry->offending = 0;
+    entry->value = entry->updated = 0xc001;
+    entry = step(&trail, VMXSIM_TRAIL_SPPT_ENTRY, 1, 0xc028, 0x5080, 0x4000000000000001);
+    entry->leaf = true;
+    entry->verdict = VMXSIM_RULE_EPT_SPP_DENIED;
+    entry->offending = 4;
+    outcome.rule = VMXSIM_RULE_EPT_SPP_DENIED;
+    outcome.exit_reason = 48;
+    outcome.qualification = 0x1aa;
+    expect_golden("spp-denied", vmxsim_explain_access(&write_access, &outcome, &trail));
+    expect_json(vmxsim_explain_access_json(&write_access, &outcome, &trail));
+}
+END_TEST
+
 START_TEST(pae_registers_logs_and_virtualization_exceptions_have_lines)
 {
     struct vmxsim_trail trail = {0};
@@ -487,6 +543,8 @@ int main(void)
 
     tcase_add_test(tests, thirty_two_bit_paging_has_four_megabyte_pages);
     tcase_add_test(tests, pae_registers_logs_and_virtualization_exceptions_have_lines);
+    tcase_add_test(tests, sub_page_permissions_have_lines);
+    tcase_add_test(tests, shadow_stack_accesses_say_so);
     tcase_add_test(tests, flags_and_protection_keys_are_named);
     tcase_add_test(tests, exits_without_linear_address_say_so);
     tcase_add_test(tests, a_full_trail_fits);

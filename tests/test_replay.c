@@ -427,7 +427,8 @@ static const struct {
     /* reserved bits of the pin-based controls; RFLAGS bit 1; a control that the model does not have */
     {"\"flat\",{}", "\"flat\",{\"0x4000\":\"0x0\"}", "read", "VM entry fails", VMXC_UNSUPPORTED},
     {"\"flat\",{}", "\"flat\",{\"0x6820\":\"0x0\"}", "read", "VM entry fails", VMXC_UNSUPPORTED},
-    {"\"flat\",{}", "\"flat\",{\"0x401e\":\"0x83\"}", "read", "not modelled", VMXC_UNSUPPORTED},
+    {"\"flat\",{}", "\"flat\",{\"0x401e\":\"0x183\",\"0x4002\":\"0x96206172\"}", "read",
+     "not modelled", VMXC_UNSUPPORTED},
 };
 
 START_TEST(a_case_that_cannot_be_traced_is_said_to_be)

@@ -126,7 +126,8 @@ static const struct {
     {LINE_READ, "{\"result\":\"complete\",\"values\":[null,\"0x55667788\"],\"memory\":{}}",
      "{\"any_of\":[{\"result\":\"vmfail\"},{\"result\":\"complete\"}]}", VMXSIM_CASE_AGREES},
     /* a control that the model does not have, in a VMCS that is valid otherwise */
-    {LINE_READ, "[\"flat\",{}]", "[\"flat\",{\"0x401e\":\"0x83\"}]", VMXSIM_CASE_UNSUPPORTED},
+    {LINE_READ, "[\"flat\",{}]", "[\"flat\",{\"0x401e\":\"0x183\",\"0x4002\":\"0x96206172\"}]",
+     VMXSIM_CASE_UNSUPPORTED},
     /* only the first doubleword of a VMXON region is memory */
     {LINE_VIOLATION, "\"memory\":{}",
      "\"memory\":{\"0x90000\":\"0x100000004\",\"0x91008\":\"0x5\"}", VMXSIM_CASE_AGREES},

@@ -36,6 +36,8 @@ struct vmxsim_access {
     uint64_t linear; /* final linear address: segmentation and alignment are done with */
     uint32_t size;   /* bytes, 1 to VMXSIM_ACCESS_MAX_SIZE */
     bool implicit;   /* implicit supervisor-mode access (descriptor table, TSS), whatever the CPL */
+    bool
+        shadow_stack; /* shadow-stack access, of user mode at CPL 3 unless implicit; never a fetch */
     uint8_t data[VMXSIM_ACCESS_MAX_SIZE]; /* what a write or read-modify-write stores */
 };
 
@@ -114,6 +116,7 @@ enum vmxsim_trail_kind {
     VMXSIM_TRAIL_GUEST_ENTRY, /* a guest paging-structure entry was read (PAE PDPTE: a register) */
     VMXSIM_TRAIL_PML_WRITE,   /* an address was logged */
     VMXSIM_TRAIL_VE_WRITE,    /* the virtualization-exception information area was filled */
+    VMXSIM_TRAIL_SPPT_ENTRY, /* an entry of the sub-page permission table was read; level 1: the vector */
 };
 
 /* One step of an access, in the order in which the processor took them. */
@@ -127,14 +130,14 @@ struct vmxsim_trail_entry {
     bool is_register;    /* PAE PDPTE: no memory was read */
     uint64_t hpa;        /* where the entry lies */
     uint64_t
-        gpa; /* guest entry: its guest-physical address; EPT entry: the address being translated */
+        gpa; /* guest entry: its guest-physical address; EPT, SPPT: the address being translated */
     uint64_t value;     /* as read; writes: as stored */
     uint64_t updated;   /* after accessed and dirty flags were set; equal to value if none were */
     uint64_t offending; /* the bits that the verdict is about */
 };
 
-/* A 5 x 5-level walk reads 35 entries; an access has at most two pages; each walk logs at most 6 pages. */
-#define VMXSIM_TRAIL_CAPACITY (2u * (35u + 6u) + 1u)
+/* A 5 x 5-level walk reads 35 entries and logs at most 6 pages; sub-page permissions take 4 entries; two pages. */
+#define VMXSIM_TRAIL_CAPACITY (2u * (35u + 6u + 4u) + 1u)
 
 struct vmxsim_trail {
     uint32_t count;
@@ -181,8 +184,9 @@ uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu);
 
 /*
  * The guest accesses memory through guest paging and EPT. `trail` may be NULL. A fetch of a non-canonical address is
- * reported like a data access to one. Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type),
- * VMXC_UNSUPPORTED (a VM entry has turned on a control that accesses do not implement).
+ * reported like a data access to one. Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type,
+ * a shadow-stack access with CR4.CET = 0), VMXC_UNSUPPORTED (a VM entry has turned on a control that accesses do
+ * not implement).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
                                                      const struct vmxsim_access *access,

@@ -50,8 +50,12 @@ struct ept_state {
     bool mode_based_execute;
     bool execute_only;
     bool advanced_info;
+    bool sub_page_permissions;
+    bool shadow_stack; /* supervisor shadow-stack control, EPTP bit 7 */
     uint8_t levels;
     uint64_t root;
+    uint64_t sppt_root;     /* sub-page permission table, level 4 */
+    uint64_t sppt_reserved; /* bits that must be 0 in a valid entry of its levels 4 to 2 */
     bool large_page[MAX_LEVELS + 1];
     struct reserved_bits reserved;
 };

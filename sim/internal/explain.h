@@ -48,6 +48,7 @@ struct vmxsim_rights_name vmxsim_rights_name(uint64_t rights);
 /* Name of an entry by level: "EPT PDE", "PML4E" ... */
 const char *vmxsim_ept_entry_name(unsigned level);
 const char *vmxsim_guest_entry_name(unsigned level);
+const char *vmxsim_sppt_entry_name(unsigned level);
 
 /* The bytes an access read or stored, as one number if they are at most eight. */
 void vmxsim_phrase_data(struct vmxsim_text *text, const uint8_t *data, uint32_t size);

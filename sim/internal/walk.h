@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of a guest access: walk.c (the access as a whole), walk_paging.c (linear to guest-physical),
- * walk_ept.c (guest-physical to host-physical), walk_outcome.c (faults, exits), memory_type.c.
+ * walk_ept.c (guest-physical to host-physical), walk_spp.c (sub-page write permissions), walk_apic.c (the
+ * APIC-access page), walk_outcome.c (faults, exits), memory_type.c.
  *
  * Steps return true if the access goes on. On false it has ended and walk->outcome says how.
  */
@@ -20,12 +21,16 @@ struct walk {
     bool fetch, read, write;    /* a read-modify-write is read and write */
     bool user;                  /* user-mode access: CPL 3 and not implicit */
     bool implicit;              /* implicit supervisor-mode access */
+    bool shadow_stack;          /* shadow-stack access */
+    bool virtual_tpr;           /* it accesses the virtual TPR instead of the APIC-access page */
     uint8_t page;               /* 0, or 1 for the second page */
 };
 
 /* What guest paging says of a linear address. */
 struct linear_rights {
     bool user, writable, no_execute;
+    bool
+        shadow_stack; /* R/W is 0 and D is 1 in the entry that maps the page, R/W is 1 in every other */
     uint8_t protection_key;
     uint8_t pat_index;
 };
@@ -43,6 +48,7 @@ struct ept_request {
     const struct linear_rights
         *linear; /* of the linear address if `gpa` is its translation; NULL: paging structure */
     uint8_t guest_level; /* level of the paging-structure entry at `gpa`; 0: the page itself */
+    uint32_t length;     /* bytes of the access on this page; paging structures: not used */
 };
 
 /* How EPT translated it. */
@@ -64,6 +70,24 @@ bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
 bool vmxsim_walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
                                 const struct ept_translation *translation);
 
+/* walk_spp.c */
+
+/* Do sub-page write permissions decide about this access, which the entries let read but not write? */
+bool vmxsim_spp_applies(const struct walk *walk, const struct ept_request *request, uint64_t rights,
+                        uint64_t leaf, unsigned leaf_level);
+/* False: they do not allow it. */
+bool vmxsim_walk_spp(struct walk *walk, const struct ept_request *request, uint64_t rights,
+                     uint64_t leaf);
+
+/* walk_apic.c */
+bool vmxsim_is_apic_access_page(const struct walk *walk, uint64_t hpa);
+/* Every page is translated: ends an access to the APIC-access page, or sends it to the virtual-APIC page. */
+bool vmxsim_walk_apic(struct walk *walk, uint32_t size);
+/* Ends a guest-physical access to the APIC-access page and returns false. */
+bool vmxsim_end_with_physical_apic_access(struct walk *walk);
+/* After a write to the virtual TPR: what the processor does then; it may be a VM exit. */
+void vmxsim_emulate_tpr_write(struct walk *walk);
+
 /* walk_outcome.c: each ends the access and returns false. */
 bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
                                bool has_error_code, uint32_t error_code);
@@ -72,6 +96,7 @@ bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule
                                    uint64_t entry, bool entry_valid);
 bool vmxsim_end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_rule rule,
                                           uint64_t gpa);
+bool vmxsim_end_with_spp_event(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t gpa);
 bool vmxsim_end_with_log_full(struct walk *walk);
 
 /* Adds a step to the trail and returns it; NULL if no trail is wanted. */

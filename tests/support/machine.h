@@ -18,6 +18,7 @@
 #define CTL2_UNRESTRICTED    VMXC_BIT(7)
 #define CTL2_PML             VMXC_BIT(17)
 #define CTL2_EPT_VE          VMXC_BIT(18)
+#define CTL2_SUB_PAGE_WRITE  VMXC_BIT(23)
 #define CTL2_MODE_BASED_EXEC VMXC_BIT(22)
 #define ENTRY_IA32E          VMXC_BIT(9)
 #define ENTRY_LOAD_PAT       VMXC_BIT(14)
@@ -37,6 +38,7 @@
 #define EXIT_EPT_VIOLATION 48u
 #define EXIT_EPT_MISCONFIG 49u
 #define EXIT_PML_FULL      62u
+#define EXIT_SPP           66u
 
 /* PAT with one entry per type: WB WT UC- UC WP WC, then WB WB. */
 #define PAT_VALUE UINT64_C(0x0606010500070406)

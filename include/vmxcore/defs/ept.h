@@ -39,6 +39,15 @@
 #define VMXC_EPTP_RESERVED_LOW   VMXC_BITS(11, 8)
 #define VMXC_EPTP_ADDRESS        VMXC_BITS(51, 12)
 
+/*
+ * Sub-page permission table: entries of levels 4 to 2. An entry of level 1 is the vector of a 4-KByte page: bit 2 * n
+ * is 1 if sub-page n may be written, the other bits are reserved.
+ */
+#define VMXC_SPPT_VALID           VMXC_BIT(0)
+#define VMXC_SPPT_ADDRESS         VMXC_BITS(51, 12)
+#define VMXC_SPPT_VECTOR_RESERVED UINT64_C(0xaaaaaaaaaaaaaaaa)
+#define VMXC_SUB_PAGE_SIZE        UINT64_C(128)
+
 /* Memory types, as EPT entries, EPTP, PAT and MTRRs encode them. */
 enum vmxc_memory_type {
     VMXC_MEMORY_TYPE_UC = 0,

@@ -59,6 +59,9 @@ enum vmxc_cr_access {
 /* MWAIT. */
 #define VMXC_QUALIFICATION_MWAIT_ARMED VMXC_BIT(0) /* address-range monitoring hardware is armed */
 
+/* SPP-related events. */
+#define VMXC_QUALIFICATION_SPPT_MISS VMXC_BIT(11) /* 0: misconfiguration */
+
 /* EPT violations, SPP-related events, page-modification log full. */
 #define VMXC_QUALIFICATION_NMI_UNBLOCKING VMXC_BIT(12) /* due to IRET */
 
