@@ -187,6 +187,12 @@ USAGE_ERRORS = [
     (["diff", "data/check/valid.json", "/nonexistent"], "/nonexistent"),
     (["profiles", "--frobnicate"], "--frobnicate"),
     (["profiles", "a", "b"], "one profile"),
+    (["profiles", "--capture", "icelake"], "takes no profile"),
+    (["profiles", "--cpu", "1"], "go with --capture"),
+    (["profiles", "--msr-dir", ".", "icelake"], "go with --capture"),
+    (["profiles", "--capture", "--cpu"], "--cpu"),
+    (["profiles", "--capture", "--cpu", "x"], "\"x\""),
+    (["profiles", "--capture", "--cpu", "1024"], "maximum"),
     (["profiles", "no-such-profile"], "no built-in profile"),
     (["profiles", "vectors"], "vectors"),
     (["walk"], "--vector or --memory"),
@@ -703,6 +709,89 @@ class Profiles(unittest.TestCase):
         named = json.loads(text(run("profiles", "--json", "tigerlake")))
         loaded = json.loads(text(run("profiles", "--json", TIGERLAKE)))
         self.assertEqual(named, loaded)
+
+
+CAPTURES = sys.platform == "linux" and os.uname().machine == "x86_64"
+
+
+class Capture(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+
+    def fake(self, msrs, number=0):
+        """A stand-in for the MSR device of a processor."""
+        path = os.path.join(self.directory, str(number), "msr")
+        os.makedirs(path)
+        for index, value in msrs.items():
+            with open(os.path.join(path, index[2:]), "wb") as stream:
+                stream.write(struct.pack("<Q", int(value, 16)))
+        return path
+
+    def capture(self, *arguments):
+        return run("profiles", "--capture", "--msr-dir", self.directory, *arguments)
+
+    def refused(self, result, part):
+        self.assertEqual(result.returncode, 2, result)
+        self.assertEqual(text(result), "")
+        self.assertRegex(result.stderr.decode(), r"\Avmxsim: [^\n]+\n\Z")
+        self.assertIn(part if CAPTURES else "x86-64", result.stderr.decode())
+
+    def test_what_cannot_be_captured_is_one_line(self):
+        self.refused(self.capture(), "modprobe msr")
+        self.fake({"0x482": "0x1"})
+        self.refused(self.capture(), "MSR 480H")
+        self.fake({"0x480": "0x1"}, 3)
+        self.refused(self.capture("--cpu", "4"), "4/msr")
+        os.truncate(os.path.join(self.directory, "3", "msr", "480"), 7)
+        self.refused(self.capture("--cpu", "3"), "MSR 480H")
+        self.refused(run("profiles", "--capture", "--msr-dir", "d" * 300), "too long")
+
+    @unittest.skipUnless(CAPTURES, "captures on Linux on x86-64 only")
+    def test_a_regular_file_is_read_at_the_index(self):
+        path = os.path.join(self.directory, "0")
+        os.makedirs(path)
+        with open(os.path.join(path, "msr"), "wb") as stream:
+            stream.write(bytes(0x480) + struct.pack("<Q", 0x00d8100000000004))
+        result = self.capture()
+        self.assertEqual(result.returncode, 0, result)
+        self.assertEqual(json.loads(text(result))["msr"]["0x480"], "0xd8100000000004")
+
+    @unittest.skipUnless(CAPTURES, "captures on Linux on x86-64 only")
+    def test_captured_msrs_make_a_profile(self):
+        for number, name in enumerate(("skylake", "icelake", "tigerlake", "everything")):
+            with self.subTest(name):
+                known = json.loads(text(run("profiles", "--json", name)))
+                self.fake(known["msr"], number)
+                result = self.capture("--cpu", str(number))
+                self.assertEqual(result.returncode, 0, result)
+                self.assertIn("vmcs_fields is derived", result.stderr.decode())
+                captured = json.loads(text(result))
+                listed = dict.fromkeys(captured["msr"])
+                self.assertEqual(captured["msr"], {i: known["msr"][i] for i in listed})
+                self.assertLessEqual({f"0x{i:x}" for i in range(0x480, 0x492)}, set(listed))
+                self.assertEqual(set(captured["vmcs_fields"]) ^ set(known["vmcs_fields"]),
+                                 FIELDS_NOT_TOLD.get(name, set()))
+                path = os.path.join(self.directory, name + ".json")
+                with open(path, "wb") as stream:
+                    stream.write(result.stdout)
+                loaded = run("profiles", "--json", path)
+                self.assertEqual(loaded.returncode, 0, loaded)
+                self.assertEqual(json.loads(text(loaded)), captured)
+
+    def test_this_machine_is_captured_or_says_why_not(self):
+        result = run("profiles", "--capture")
+        if result.returncode == 0:
+            self.assertIn("0x480", json.loads(text(result))["msr"])
+            return
+        self.assertEqual(text(result), "")
+        self.assertRegex(result.stderr.decode(),
+                         r"\Avmxsim: .*(VT-x|/msr: |cannot run on|x86-64).*\n\Z")
+
+
+# Fields of a built-in profile that differ from what its capability MSRs tell. SEAM has no capability MSR.
+FIELDS_NOT_TOLD = {"everything": {"0x203c", "0x4026"}}
 
 
 if __name__ == "__main__":
