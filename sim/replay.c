@@ -109,6 +109,8 @@ void vmxsim_vector_file_close(struct vmxsim_vector_file *file)
     json_decref(file->root_names);
     json_decref(file->deviations);
     json_decref(file->ids);
+    json_decref(file->answer);
+    json_decref(file->trace);
     vmxsim_access_run_free(&file->run);
     vmxsim_text_free(&file->reason);
     free(file->document);
@@ -123,7 +125,7 @@ struct reporter {
     struct vmxsim_replay_summary *summary;
 };
 
-static void count_verdict(struct vmxsim_replay_counts *counts, enum vmxsim_case_verdict verdict)
+void vmxsim_count_verdict(struct vmxsim_replay_counts *counts, enum vmxsim_case_verdict verdict)
 {
     counts->cases++;
     counts->agree += verdict == VMXSIM_CASE_AGREES;
@@ -146,9 +148,30 @@ static void report_case(const struct vmxsim_vector_file *file,
         .deviates = has_sdm ? vector->deviates : NULL,
         .reason = file->reason.bytes != NULL ? file->reason.bytes : "",
     };
-    count_verdict(&reporter->summary->kind[vector->kind], verdict);
+    vmxsim_count_verdict(&reporter->summary->kind[vector->kind], verdict);
     if (reporter->report != NULL)
         reporter->report(reporter->context, &result);
+}
+
+enum vmxc_status vmxsim_run_case(struct vmxsim_vector_file *file,
+                                 const struct vmxsim_vector_case *vector,
+                                 enum vmxsim_case_verdict *verdict, struct vmxsim_error *error)
+{
+    return kinds[vector->kind].run(file, vector, NULL, NULL, verdict, error);
+}
+
+/* An engine that did not answer: no agreement, whatever the model does. Agrees: it did answer. */
+static enum vmxsim_case_verdict engine_verdict(struct vmxsim_vector_file *file,
+                                               const struct vmxsim_vector_case *vector)
+{
+    const char *const result = json_string_value(json_object_get(vector->verdict, "result"));
+    const char *const why = json_string_value(json_object_get(vector->verdict, "why"));
+
+    if (result == NULL || !vmxsim_is_engine_result(result))
+        return VMXSIM_CASE_AGREES;
+    vmxsim_text_add(&file->reason, "%s%s%s\n", result, why != NULL ? ": " : "",
+                    why != NULL ? why : "");
+    return strcmp(result, "not_runnable") == 0 ? VMXSIM_CASE_UNSUPPORTED : VMXSIM_CASE_DIFFERS;
 }
 
 static enum vmxc_status replay_case(struct vmxsim_vector_file *file, json_t *value,
@@ -159,7 +182,9 @@ static enum vmxc_status replay_case(struct vmxsim_vector_file *file, json_t *val
 
     VMXC_TRY(vmxsim_vector_case_read(file, value, &vector, error));
     vmxsim_text_clear(&file->reason);
-    VMXC_TRY(kinds[vector.kind].run(file, &vector, NULL, NULL, &verdict, error));
+    verdict = engine_verdict(file, &vector);
+    if (verdict == VMXSIM_CASE_AGREES)
+        VMXC_TRY(vmxsim_run_case(file, &vector, &verdict, error));
     if (file->reason.failed)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
     report_case(file, &vector, verdict, reporter);

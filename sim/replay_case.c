@@ -402,20 +402,33 @@ static enum vmxc_status check_deviation(const struct vmxsim_vector_file *file,
                                   name);
 }
 
-#define COMMON_KEYS                                                                            \
-    {.name = "id", .type = VMXSIM_SCHEMA_STRING, .min = 1},                                    \
-        {.name = "kind", .type = VMXSIM_SCHEMA_STRING},                                        \
-        CUSTOM("expect", vmxsim_schema_check_later),                                           \
-        {.name = "sdm",                                                                        \
-         .type = VMXSIM_SCHEMA_CUSTOM,                                                         \
-         .check = vmxsim_schema_check_later,                                                   \
-         .optional = true},                                                                    \
-        {.name = "deviates",                                                                   \
-         .type = VMXSIM_SCHEMA_CUSTOM,                                                         \
-         .check = check_deviation,                                                             \
-         .optional = true},                                                                    \
-        {.name = "root", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_root, .optional = true}, \
-        {.name = "note", .type = VMXSIM_SCHEMA_STRING, .optional = true},                      \
+/* What led to the model's answer: for readers and for the cross-check, not compared. */
+static enum vmxc_status check_trace(const struct vmxsim_vector_file *file,
+                                    const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    if (file->version < 2)
+        return vmxsim_json_fail(at, error, "belongs to version 2 of the format");
+    return vmxsim_json_is_object(at, error);
+}
+
+#define COMMON_KEYS                                                                              \
+    {.name = "id", .type = VMXSIM_SCHEMA_STRING, .min = 1},                                      \
+        {.name = "kind", .type = VMXSIM_SCHEMA_STRING},                                          \
+        {.name = "expect",                                                                       \
+         .type = VMXSIM_SCHEMA_CUSTOM,                                                           \
+         .check = vmxsim_schema_check_later,                                                     \
+         .optional = true}, /* as far as cases are recorded */                                   \
+        {.name = "sdm",                                                                          \
+         .type = VMXSIM_SCHEMA_CUSTOM,                                                           \
+         .check = vmxsim_schema_check_later,                                                     \
+         .optional = true},                                                                      \
+        {.name = "deviates",                                                                     \
+         .type = VMXSIM_SCHEMA_CUSTOM,                                                           \
+         .check = check_deviation,                                                               \
+         .optional = true},                                                                      \
+        {.name = "root", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_root, .optional = true},   \
+        {.name = "note", .type = VMXSIM_SCHEMA_STRING, .optional = true},                        \
+        {.name = "trace", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_trace, .optional = true}, \
         CUSTOM("memory", vmxsim_check_memory_reference)
 #define KEY_VMCS CUSTOM("vmcs", vmxsim_check_vmcs_reference)
 
@@ -505,6 +518,8 @@ static enum vmxc_status check_verdicts(const struct vmxsim_vector_file *file,
 {
     struct vmxsim_json expect, sdm, deviates;
 
+    if (file->recording)
+        return VMXC_OK; /* what was observed or expected before is replaced */
     VMXC_TRY(vmxsim_json_member(at, "expect", &expect, error));
     VMXC_TRY(vmxsim_check_verdict(file, kind, &expect, at->value, error));
     if (!vmxsim_json_find(at, "sdm", &sdm))
@@ -548,6 +563,7 @@ enum vmxc_status vmxsim_vector_case_read(struct vmxsim_vector_file *file, json_t
         VMXC_TRY(check_access_case(file, &at, error));
 
     const json_t *const sdm = json_object_get(value, "sdm");
+    const json_t *const verdict = sdm != NULL ? sdm : json_object_get(value, "expect");
     const char *const note = json_string_value(json_object_get(value, "note"));
     *vector = (struct vmxsim_vector_case){
         .id = json_string_value(json_object_get(value, "id")),
@@ -555,7 +571,7 @@ enum vmxc_status vmxsim_vector_case_read(struct vmxsim_vector_file *file, json_t
         .deviates = json_string_value(json_object_get(value, "deviates")),
         .kind = kind,
         .value = value,
-        .verdict = sdm != NULL ? sdm : json_object_get(value, "expect"),
+        .verdict = file->recording ? NULL : verdict,
         .root = root,
     };
     return VMXC_OK;

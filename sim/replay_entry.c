@@ -148,7 +148,7 @@ static void add_difference(struct vmxsim_vector_file *file, const json_t *verdic
     }
 }
 
-bool vmxsim_entry_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
+static bool agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector)
 {
     const struct vmxsim_entry_outcome *const outcome = &file->entry_report.outcome[0];
     const json_t *const alternatives = json_object_get(vector->verdict, "any_of");
@@ -164,6 +164,16 @@ bool vmxsim_entry_agrees(struct vmxsim_vector_file *file, const struct vmxsim_ve
     return false;
 }
 
+enum vmxsim_case_verdict vmxsim_entry_verdict(struct vmxsim_vector_file *file,
+                                              const struct vmxsim_vector_case *vector)
+{
+    if (file->recording) {
+        vmxsim_answer_entry(file);
+        return VMXSIM_CASE_AGREES;
+    }
+    return agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+}
+
 enum vmxc_status vmxsim_run_entry(struct vmxsim_vector_file *file,
                                   const struct vmxsim_vector_case *vector,
                                   vmxsim_access_visit *visit, void *context,
@@ -175,7 +185,7 @@ enum vmxc_status vmxsim_run_entry(struct vmxsim_vector_file *file,
     if (file->run.failed)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
     (void)vmxsim_case_entry(file, vector);
-    *verdict = vmxsim_entry_agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+    *verdict = vmxsim_entry_verdict(file, vector);
     return VMXC_OK;
 }
 

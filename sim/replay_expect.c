@@ -251,6 +251,30 @@ static enum vmxc_status check_values_against(const struct vmxsim_json *at, const
     return VMXC_OK;
 }
 
+/* ---- Engines that did not answer ---- */
+
+static const char *const engine_results[] = {"engine_crash", "engine_hang", "engine_reset",
+                                             "not_runnable", NULL};
+static const struct vmxsim_schema_key engine_keys[] = {
+    KEY_NAME("result"), {.name = "why", .type = VMXSIM_SCHEMA_STRING, .optional = true}};
+static const struct vmxsim_schema engine_schema = VMXSIM_SCHEMA(engine_keys);
+
+bool vmxsim_is_engine_result(const char *result)
+{
+    for (const char *const *name = engine_results; *name != NULL; name++) {
+        if (strcmp(*name, result) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_engine_result(const struct vmxsim_vector_file *file, const struct vmxsim_json *at)
+{
+    const char *const result = json_string_value(json_object_get(at->value, "result"));
+
+    return file->version >= 2 && result != NULL && vmxsim_is_engine_result(result);
+}
+
 /* ---- One result, alternatives, steps ---- */
 
 static enum vmxc_status find_result(enum vmxsim_case_kind kind, const struct vmxsim_json *at,
@@ -330,6 +354,8 @@ enum vmxc_status vmxsim_check_verdict(const struct vmxsim_vector_file *file,
                                       enum vmxsim_case_kind kind, const struct vmxsim_json *at,
                                       const json_t *value, struct vmxsim_error *error)
 {
+    if (is_engine_result(file, at))
+        return vmxsim_schema_check_object(file, at, &engine_schema, error);
     if (kind == VMXSIM_CASE_INSTRUCTIONS)
         return check_steps(file, at, value, error);
     VMXC_TRY(vmxsim_json_is_object(at, error));

@@ -42,7 +42,7 @@ static enum vmxc_status check_region_pointer(const struct vmxsim_vector_file *fi
 
 static const struct vmxsim_schema_key header_keys[] = {
     {.name = "format", .type = VMXSIM_SCHEMA_CHOICE, .choices = formats},
-    {.name = "version", .type = VMXSIM_SCHEMA_COUNT, .min = 1, .max = 1},
+    {.name = "version", .type = VMXSIM_SCHEMA_COUNT, .min = 1, .max = 2},
     {.name = "source", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_source},
     {.name = "cpu", .type = VMXSIM_SCHEMA_CUSTOM, .check = vmxsim_schema_check_later},
     {.name = "ram", .type = VMXSIM_SCHEMA_CUSTOM, .check = vmxsim_schema_check_later},
@@ -249,6 +249,7 @@ enum vmxc_status vmxsim_vector_header_read(struct vmxsim_vector_file *file, json
     const struct vmxsim_json header = vmxsim_json_root(value, file->document, NULL);
 
     VMXC_TRY(vmxsim_schema_check_object(file, &header, &header_schema, error));
+    (void)vmxsim_checked_find(value, "version", &file->version);
     file->has_vmxon_pointer = vmxsim_checked_find(value, "vmxon_pointer", &file->vmxon_pointer);
     file->has_vmcs_pointer = vmxsim_checked_find(value, "vmcs_pointer", &file->vmcs_pointer);
     VMXC_TRY(read_ram(file, &header, error));

@@ -142,11 +142,13 @@ static struct vmxsim_entry_outcome expected_entry(const json_t *expect)
 static enum vmxc_status run_entry(const struct step *step, bool vmresume,
                                   struct step_outcome *outcome)
 {
-    const struct vmxsim_entry_outcome preferred = expected_entry(step->expect);
     struct vmxsim_vector_file *const file = step->file;
+    struct vmxsim_entry_outcome preferred = {.kind = VMXSIM_ENTRY_ENTERED};
 
-    VMXC_TRY(
-        vmxsim_insn_enter(file->cpu, vmresume, &preferred, &file->entry_report, &outcome->result));
+    if (step->expect != NULL)
+        preferred = expected_entry(step->expect);
+    VMXC_TRY(vmxsim_insn_enter(file->cpu, vmresume, step->expect != NULL ? &preferred : NULL,
+                               &file->entry_report, &outcome->result));
     outcome->has_qualification = outcome->result.kind == VMXSIM_INSN_ENTRY_FAILURE;
     if (outcome->result.kind == VMXSIM_INSN_ENTERED)
         VMXC_TRY(vmxsim_insn_vmcall(file->cpu, &outcome->result));
@@ -336,6 +338,45 @@ static bool compare(const struct step *step, const struct step_outcome *outcome)
     return same;
 }
 
+/* ---- Recording ---- */
+
+static void add_number(json_t *object, const char *key, bool exists, uint64_t value)
+{
+    if (exists)
+        (void)json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static void add_hex(json_t *object, const char *key, bool exists, uint64_t value)
+{
+    if (exists)
+        (void)json_object_set_new(object, key, vmxsim_hex(value));
+}
+
+/* The step's outcome as an element of `expect`. A value exists only where the step succeeds. */
+static json_t *record(const struct step_outcome *outcome)
+{
+    const struct vmxsim_insn_result *const result = &outcome->result;
+    json_t *const object = json_object();
+
+    (void)json_object_set_new(object, "status", json_string(outcome->status));
+    add_number(object, "error", result->kind == VMXSIM_INSN_FAIL_VALID, result->error);
+    add_number(object, "vector", result->kind == VMXSIM_INSN_EXCEPTION, result->vector);
+    add_hex(object, "error_code", result->has_error_code, result->error_code);
+    add_hex(object, "value", outcome->has_value && result->kind == VMXSIM_INSN_SUCCEEDED,
+            result->value);
+    add_number(object, "exit_reason", outcome->has_exit_reason, result->exit_reason);
+    add_hex(object, "qualification", outcome->has_qualification, result->qualification);
+    return object;
+}
+
+static void trace(struct vmxsim_vector_file *file, const struct vmxsim_insn_result *result)
+{
+    if (result->rule == VMXSIM_INSN_ENTRY)
+        vmxsim_trace_rule(file, vmxsim_entry_rule_info(result->entry_rule)->id);
+    else if (result->rule != VMXSIM_INSN_NONE)
+        vmxsim_trace_rule(file, vmxsim_insn_rule_info(result->rule)->id);
+}
+
 /* ---- The case ---- */
 
 /* Errors of the model; none that a case can lead to but an abort. */
@@ -349,7 +390,11 @@ static enum vmxc_status run_one(const struct step *step, size_t index, bool *sam
     if (status != VMXC_OK)
         return status;
     outcome.status = status_of(&outcome.result);
-    *same = compare(step, &outcome);
+    if (step->file->recording) {
+        (void)json_array_append_new(step->file->answer, record(&outcome));
+        trace(step->file, &outcome.result);
+    }
+    *same = step->file->recording || compare(step, &outcome);
     if (*same)
         vmxsim_text_clear(&step->file->reason);
     else
@@ -387,6 +432,8 @@ enum vmxc_status vmxsim_run_instructions(struct vmxsim_vector_file *file,
     (void)error;
     vmxsim_build_memory(file, json_object_get(vector->value, "memory"));
     vmxsim_cpu_reset(file->cpu, vector->root);
+    if (file->recording)
+        vmxsim_answer(file, json_array());
     *verdict = run_steps(file, vector);
     vmxsim_cpu_reset(file->cpu, vector->root); /* the next case may be of another kind */
     return VMXC_OK;

@@ -54,7 +54,7 @@ enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
     if (file->run.failed)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
     if (vmxsim_case_entry(file, vector).kind != VMXSIM_ENTRY_ENTERED) {
-        *verdict = vmxsim_entry_agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+        *verdict = vmxsim_entry_verdict(file, vector);
         return VMXC_OK;
     }
     if (!vmxsim_prepare_guest(file, vector)) {
@@ -62,6 +62,11 @@ enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
         return VMXC_OK;
     }
     VMXC_TRY(execute(file->cpu, json_object_get(vector->value, "instruction"), &outcome));
+    if (file->recording) {
+        vmxsim_answer_outcome(file, vector, &outcome, VMXSIM_ACCESS_FETCH, NULL);
+        *verdict = VMXSIM_CASE_AGREES;
+        return VMXC_OK;
+    }
     *verdict =
         vmxsim_access_agrees(file, vector, &outcome) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
     return VMXC_OK;

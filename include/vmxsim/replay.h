@@ -8,6 +8,8 @@
 #include "vmxsim/cpu.h"
 #include "vmxsim/entry.h"
 
+#include <stdio.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -75,6 +77,16 @@ typedef void vmxsim_entry_visit(void *context, const struct vmxsim_entry_input *
 VMXC_MUST_CHECK enum vmxc_status vmxsim_replay_entry(const char *path, const char *id,
                                                      vmxsim_entry_visit *visit, void *context,
                                                      struct vmxsim_error *error);
+
+/*
+ * Runs every case of a file and writes the file to `stream` again, each case with the model's answer as `expect`: every
+ * outcome of a VM entry that a processor may report, and masks for what else the architecture leaves open. `expect` may be
+ * missing in the file. A case that the model cannot run gets the result `not_runnable`. Adds to `summary`, where
+ * `agree` counts the cases that have an answer. Errors: as vmxsim_replay_file, for the stream too.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_replay_record(const char *path, FILE *stream,
+                                                      struct vmxsim_replay_summary *summary,
+                                                      struct vmxsim_error *error);
 
 /* Static name of a kind: "access" ... */
 const char *vmxsim_case_kind_name(enum vmxsim_case_kind kind);

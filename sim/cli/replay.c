@@ -4,6 +4,7 @@
 
 #include "vmxsim/replay.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 static const char help[] =
     "usage: vmxsim replay [-v] [--json] FILE...\n"
+    "       vmxsim replay --record FILE [--json] FILE\n"
     "\n"
     "Runs recorded vectors (JSON Lines, docs/vectors.md) on the model and says where it\n"
     "agrees: guest accesses, VM entries, instruction intercepts, sequences of VMX instructions.\n"
@@ -18,17 +20,22 @@ static const char help[] =
     "needs a feature which the model does not have is not supported: shown, counted, and never\n"
     "agreement.\n"
     "\n"
+    "With --record the model's answers are written instead, as the `expect` of each case; the\n"
+    "cases need not have one. A case that the model cannot run gets the result not_runnable.\n"
+    "\n"
     "options:\n"
     "  -v, --verbose  one line for each case\n"
     "  --json         the same as JSON\n"
+    "  --record FILE  write the model's answers there\n"
     "  --help         this text\n"
     "\n"
     "exit status: 0 every case of every file agrees; 1 a case differs or is not supported, or\n"
-    "a file has no cases; 2 wrong usage or a file that cannot be read\n";
+    "a file has no cases; 2 wrong usage or a file that cannot be read or written\n";
 
 static const struct option options[] = {
     {"verbose", no_argument, NULL, 'v'},
     {"json", no_argument, NULL, 'j'},
+    {"record", required_argument, NULL, 'r'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -246,9 +253,45 @@ static enum cli_status replay_all(int count, char **paths, struct session *sessi
     return status;
 }
 
+/* ---- Recording ---- */
+
+static enum cli_status print_recorded(const struct session *session, const char *path,
+                                      const struct vmxsim_replay_summary *summary)
+{
+    if (session->json)
+        return cli_print_json(json_pack("{s:o,s:o}", "file", cli_json_string(path), "kinds",
+                                        counts_to_json(summary)));
+    for (unsigned kind = 0; kind < VMXSIM_CASE_KIND_COUNT; kind++) {
+        const struct vmxsim_replay_counts *const counts = &summary->kind[kind];
+        if (counts->cases != 0)
+            (void)printf("%s: %s: %" PRIu64 " cases recorded, %" PRIu64 " not runnable\n", path,
+                         vmxsim_case_kind_name((enum vmxsim_case_kind)kind), counts->agree,
+                         counts->unsupported);
+    }
+    return CLI_OK;
+}
+
+static enum cli_status record(const char *path, const char *target, const struct session *session)
+{
+    struct vmxsim_replay_summary summary;
+    struct vmxsim_error error;
+    FILE *const stream = fopen(target, "w");
+
+    if (stream == NULL)
+        return cli_complain("%s: %s", target, strerror(errno));
+    memset(&summary, 0, sizeof summary);
+    const enum vmxc_status status = vmxsim_replay_record(path, stream, &summary, &error);
+    if (fclose(stream) != 0 && status == VMXC_OK)
+        return cli_complain("%s: %s", target, strerror(errno));
+    if (status != VMXC_OK)
+        return cli_complain("%s", error.text);
+    return print_recorded(session, path, &summary);
+}
+
 enum cli_status cli_replay(int argc, char **argv)
 {
     struct session session = {.progress = isatty(STDERR_FILENO) != 0};
+    const char *target = NULL;
     int option;
 
     while ((option = getopt_long(argc, argv, ":vh", options, NULL)) != -1) {
@@ -259,6 +302,9 @@ enum cli_status cli_replay(int argc, char **argv)
         case 'j':
             session.json = true;
             break;
+        case 'r':
+            target = optarg;
+            break;
         case 'h':
             (void)fputs(help, stdout);
             return CLI_OK;
@@ -268,5 +314,9 @@ enum cli_status cli_replay(int argc, char **argv)
     }
     if (optind == argc)
         return cli_usage("replay", "no file given");
+    if (target != NULL && optind + 1 != argc)
+        return cli_usage("replay", "--record takes one file");
+    if (target != NULL)
+        return record(argv[optind], target, &session);
     return replay_all(argc - optind, argv + optind, &session);
 }

@@ -12,6 +12,9 @@
  *     replay_intercept.c  runs a case of kind `intercept`
  *     replay_instructions.c  runs a case of kind `instructions`, step by step
  *     replay_compare.c  compares what it came to
+ *     replay_record.c   the file again, with the model's answers
+ *     replay_answer.c   an answer, in the words of `expect`
+ *     replay_open.c     what the architecture leaves open about it
  *
  * A case is checked completely before anything runs; whatever runs it then reads values without errors. A new kind
  * needs a row in the table of kinds with a `run` function.
@@ -131,6 +134,7 @@ struct vmxsim_vector_file {
     char *document; /* "path:line", for error texts */
     size_t document_size;
 
+    uint64_t version;
     struct vmxsim_profile *profile;
     struct vmxsim_memory *memory;
     struct vmxsim_cpu *cpu;
@@ -157,6 +161,10 @@ struct vmxsim_vector_file {
     struct vmxsim_entry_report entry_report;
 
     struct vmxsim_text reason; /* of the last verdict */
+
+    /* Recording: cases need no `expect`, nothing is compared, and this is what the last one came to. */
+    bool recording;
+    json_t *answer, *trace;
 };
 
 /* Opens a file and reads its header and the deviations beside it. vmxsim_vector_file_close in any case. */
@@ -212,13 +220,26 @@ VMXC_MUST_CHECK enum vmxc_status
 vmxsim_check_verdict(const struct vmxsim_vector_file *file, enum vmxsim_case_kind kind,
                      const struct vmxsim_json *at, const json_t *value, struct vmxsim_error *error);
 
+/* `engine_crash` and the like: the engine has not answered. */
+bool vmxsim_is_engine_result(const char *result);
+
 /* ---- Running ---- */
 
 /* Memory as the case has it, and remembers it. */
 void vmxsim_prepare_memory(struct vmxsim_vector_file *file, const json_t *reference);
 
+/* The words of memory that differ from what was remembered, in file->run.changes. */
+void vmxsim_collect_changes(struct vmxsim_vector_file *file);
+
 /* Guest state as the case has it. False: the model does not have it, and file->reason says why. */
 bool vmxsim_prepare_guest(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector);
+
+/* Runs a case of any kind. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_case(struct vmxsim_vector_file *file,
+                                                 const struct vmxsim_vector_case *vector,
+                                                 enum vmxsim_case_verdict *verdict,
+                                                 struct vmxsim_error *error);
+void vmxsim_count_verdict(struct vmxsim_replay_counts *counts, enum vmxsim_case_verdict verdict);
 
 typedef void vmxsim_access_visit(void *context, size_t index, const struct vmxsim_access *access,
                                  const struct vmxsim_outcome *outcome,
@@ -237,8 +258,9 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *fi
 struct vmxsim_entry_outcome vmxsim_case_entry(struct vmxsim_vector_file *file,
                                               const struct vmxsim_vector_case *vector);
 
-/* Compares that VM entry with the verdict. If they differ, file->reason says how, with every violated rule. */
-bool vmxsim_entry_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector);
+/* Compares that VM entry with the verdict, or records it. If they differ, file->reason says how, with every violated rule. */
+enum vmxsim_case_verdict vmxsim_entry_verdict(struct vmxsim_vector_file *file,
+                                              const struct vmxsim_vector_case *vector);
 
 /* Runs a case of kind `entry` and compares it; `visit` is never called. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_run_entry(struct vmxsim_vector_file *file,
@@ -261,6 +283,37 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_instructions(struct vmxsim_vector_fi
                                                          enum vmxsim_case_verdict *verdict,
                                                          struct vmxsim_error *error);
 void vmxsim_access_run_free(struct vmxsim_access_run *run);
+
+/* ---- Recording ---- */
+
+/* Replaces file->answer; NULL is a failure that ends the recording. */
+void vmxsim_answer(struct vmxsim_vector_file *file, json_t *answer);
+
+/* What led to the answer: a rule that was broken, or that ended a walk; the addresses that a walk logged. */
+void vmxsim_trace_rule(struct vmxsim_vector_file *file, const char *id);
+void vmxsim_trace_logged(struct vmxsim_vector_file *file, const struct vmxsim_trail *trail);
+
+/* A hexadecimal string of the format. */
+json_t *vmxsim_hex(uint64_t value);
+
+/* The last VM entry, with every outcome that a processor may report. */
+void vmxsim_answer_entry(struct vmxsim_vector_file *file);
+
+/*
+ * What a case of kind `access` or `intercept` came to. `trail` is that of the last access (NULL: there is none) of
+ * type `type`, and says what is open.
+ */
+void vmxsim_answer_outcome(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
+                           const struct vmxsim_outcome *outcome, enum vmxsim_access_type type,
+                           const struct vmxsim_trail *trail);
+
+/*
+ * `open` of an access that did not complete, NULL if nothing is. `*log_open` says whether it is also open what was
+ * logged.
+ */
+json_t *vmxsim_open_of(const struct vmxsim_vector_file *file, const struct vmxsim_outcome *outcome,
+                       enum vmxsim_access_type type, const struct vmxsim_trail *trail,
+                       bool *log_open);
 
 /*
  * Compares a run that ended with `outcome` with `verdict`, any alternative of which will do. If none fits, adds to

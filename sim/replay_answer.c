@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a case came to on the model, in the words of `expect`: the counterpart of the comparison, for recording. A
+ * failure to allocate sticks as a NULL answer.
+ */
+#include "internal/replay.h"
+
+#include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/exit_reason.h"
+#include "vmxcore/defs/paging.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void vmxsim_answer(struct vmxsim_vector_file *file, json_t *answer)
+{
+    json_decref(file->answer);
+    file->answer = answer;
+}
+
+json_t *vmxsim_hex(uint64_t value)
+{
+    return json_sprintf("0x%" PRIx64, value);
+}
+
+static void add_hex(json_t *object, const char *key, bool exists, uint64_t value)
+{
+    if (exists)
+        (void)json_object_set_new(object, key, vmxsim_hex(value));
+}
+
+static void add_number(json_t *object, const char *key, bool exists, uint64_t value)
+{
+    if (exists)
+        (void)json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static json_t *result_named(const char *name)
+{
+    return json_pack("{s:s}", "result", name);
+}
+
+/* ---- What led to it ---- */
+
+static void add_to_trace(struct vmxsim_vector_file *file, const char *key, json_t *element)
+{
+    if (json_object_get(file->trace, key) == NULL)
+        (void)json_object_set_new(file->trace, key, json_array());
+    (void)json_array_append_new(json_object_get(file->trace, key), element);
+}
+
+void vmxsim_trace_rule(struct vmxsim_vector_file *file, const char *id)
+{
+    add_to_trace(file, "rules", json_string(id));
+}
+
+/* A log write follows the EPT entries of the address that it is about, which it cuts to the page. */
+void vmxsim_trace_logged(struct vmxsim_vector_file *file, const struct vmxsim_trail *trail)
+{
+    for (uint32_t i = 1; i < trail->count; i++) {
+        if (trail->entry[i].kind == VMXSIM_TRAIL_PML_WRITE)
+            add_to_trace(file, "logged", vmxsim_hex(trail->entry[i - 1].gpa));
+    }
+}
+
+/* ---- VM entries ---- */
+
+static json_t *entry_outcome(const struct vmxsim_entry_outcome *outcome)
+{
+    switch (outcome->kind) {
+    case VMXSIM_ENTRY_ENTERED:
+        return result_named("entered");
+    case VMXSIM_ENTRY_VMFAIL_INVALID:
+        return json_pack("{s:s,s:s}", "result", "vmfail", "kind", "invalid");
+    case VMXSIM_ENTRY_VMFAIL_VALID:
+        return json_pack("{s:s,s:s,s:I}", "result", "vmfail", "kind", "valid", "error",
+                         (json_int_t)outcome->number);
+    case VMXSIM_ENTRY_FAILURE:
+        return json_pack("{s:s,s:I,s:o}", "result", "entry_failure", "exit_reason",
+                         (json_int_t)outcome->number, "qualification",
+                         vmxsim_hex(outcome->qualification));
+    case VMXSIM_ENTRY_EXCEPTION:
+    case VMXSIM_ENTRY_VM_EXIT:
+        break; /* a vector's VM entry is made in VMX root operation at CPL 0 */
+    }
+    return NULL;
+}
+
+void vmxsim_answer_entry(struct vmxsim_vector_file *file)
+{
+    const struct vmxsim_entry_report *const report = &file->entry_report;
+    json_t *const alternatives = json_array();
+
+    for (uint32_t i = 0; i < report->violation_count; i++)
+        vmxsim_trace_rule(file, vmxsim_entry_rule_info(report->violation[i].rule)->id);
+    if (report->outcome_count == 1) {
+        json_decref(alternatives);
+        vmxsim_answer(file, entry_outcome(&report->outcome[0]));
+        return;
+    }
+    for (uint32_t i = 0; i < report->outcome_count; i++)
+        (void)json_array_append_new(alternatives, entry_outcome(&report->outcome[i]));
+    vmxsim_answer(file, json_pack("{s:o}", "any_of", alternatives));
+}
+
+/* ---- Accesses and instructions ---- */
+
+static json_t *exit_of(const struct vmxsim_outcome *outcome)
+{
+    const bool event = outcome->exit_reason == VMXC_EXIT_REASON_EXCEPTION_OR_NMI;
+    json_t *const exit = result_named("exit");
+
+    add_number(exit, "exit_reason", true, outcome->exit_reason);
+    add_hex(exit, "qualification", outcome->qualification_defined, outcome->qualification);
+    add_hex(exit, "guest_physical", outcome->guest_physical_valid, outcome->guest_physical);
+    add_hex(exit, "guest_linear", outcome->guest_linear_valid, outcome->guest_linear);
+    add_hex(exit, "intr_info", event, outcome->interruption_info);
+    add_hex(exit, "intr_error_code", event && outcome->has_error_code,
+            outcome->interruption_error_code);
+    return exit;
+}
+
+static json_t *exception_of(const struct vmxsim_outcome *outcome)
+{
+    json_t *const exception = result_named("guest_exception");
+
+    add_number(exception, "vector", true, outcome->vector);
+    add_hex(exception, "error_code", outcome->has_error_code, outcome->error_code);
+    add_hex(exception, "cr2", outcome->vector == VMXC_VECTOR_PF, outcome->cr2);
+    return exception;
+}
+
+/* Little-endian bytes as a hexadecimal string of any length. */
+static json_t *wide_hex(const uint8_t *bytes, size_t size)
+{
+    char text[sizeof "0x" + (size_t)2 * VMXSIM_ACCESS_MAX_SIZE] = "0x0";
+    size_t used = 2;
+
+    while (size > 1 && bytes[size - 1] == 0)
+        size--;
+    used += (size_t)snprintf(text + used, sizeof text - used, "%x", bytes[size - 1]);
+    for (size_t i = size - 1; i-- > 0;)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%02x", bytes[i]);
+    return json_string(text);
+}
+
+static json_t *values_of(const struct vmxsim_vector_file *file, const json_t *accesses)
+{
+    json_t *const values = json_array();
+
+    for (size_t i = 0; i < json_array_size(accesses); i++) {
+        const json_t *const access = json_array_get(accesses, i);
+        const char *const type = json_string_value(json_object_get(access, "type"));
+        uint64_t size = 1;
+        (void)vmxsim_checked_find(access, "size", &size);
+        (void)json_array_append_new(values, strcmp(type, "read") == 0
+                                                ? wide_hex(file->run.data[i], (size_t)size)
+                                                : json_null());
+    }
+    return values;
+}
+
+/* VMXON and VMCS regions are described by their first doubleword alone, which no guest changes here. */
+static bool is_in_region(const struct vmxsim_vector_file *file, uint64_t hpa)
+{
+    const uint64_t page = hpa & ~VMXC_PAGE_MASK;
+
+    return (file->has_vmxon_pointer && page == file->vmxon_pointer) ||
+           (file->has_vmcs_pointer && page == file->vmcs_pointer);
+}
+
+static json_t *changes_of(const struct vmxsim_vector_file *file)
+{
+    json_t *const words = json_object();
+
+    for (size_t i = 0; i < file->run.change_count; i++) {
+        const struct vmxsim_changed_word *const change = &file->run.changes[i];
+        char key[sizeof "0x0123456789abcdef"];
+        (void)snprintf(key, sizeof key, "0x%" PRIx64, change->hpa);
+        if (!is_in_region(file, change->hpa))
+            (void)json_object_set_new(words, key, vmxsim_hex(change->after));
+    }
+    return words;
+}
+
+static bool logs_pages(const struct vmxsim_vmcs *vmcs)
+{
+    return (VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) &
+            VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS) &&
+           (VMXSIM_VMCS(vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) & VMXC_SECONDARY_ENABLE_PML);
+}
+
+/* Of accesses: what memory is like afterwards, and what about it is open. */
+static void add_memory(struct vmxsim_vector_file *file, json_t *answer,
+                       const struct vmxsim_outcome *outcome, enum vmxsim_access_type type,
+                       const struct vmxsim_trail *trail)
+{
+    json_t *open = NULL;
+    bool log_open = false;
+
+    if (outcome->kind != VMXSIM_OUTCOME_COMPLETE)
+        open = vmxsim_open_of(file, outcome, type, trail, &log_open);
+    if (!log_open) {
+        add_number(answer, "pml_index", logs_pages(&file->entry_vmcs),
+                   vmxsim_cpu_pml_index(file->cpu));
+        (void)json_object_set_new(answer, "memory", changes_of(file));
+    }
+    if (open != NULL)
+        (void)json_object_set_new(answer, "open", open);
+}
+
+static json_t *result_of(const struct vmxsim_outcome *outcome)
+{
+    switch (outcome->kind) {
+    case VMXSIM_OUTCOME_COMPLETE:
+        return result_named("complete");
+    case VMXSIM_OUTCOME_GUEST_EXCEPTION:
+        return exception_of(outcome);
+    case VMXSIM_OUTCOME_VM_EXIT:
+        return exit_of(outcome);
+    }
+    return NULL;
+}
+
+void vmxsim_answer_outcome(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
+                           const struct vmxsim_outcome *outcome, enum vmxsim_access_type type,
+                           const struct vmxsim_trail *trail)
+{
+    const json_t *const accesses = json_object_get(vector->value, "accesses");
+    json_t *const answer = result_of(outcome);
+
+    if (outcome->rule != VMXSIM_RULE_NONE)
+        vmxsim_trace_rule(file, vmxsim_walk_rule_info(outcome->rule)->id);
+    if (trail != NULL && outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        (void)json_object_set_new(answer, "values", values_of(file, accesses));
+    if (trail != NULL)
+        add_memory(file, answer, outcome, type, trail);
+    vmxsim_answer(file, answer);
+}
