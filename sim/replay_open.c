@@ -73,7 +73,7 @@ static uint64_t settled_flags(const struct vmxsim_trail *trail, uint64_t hpa)
 }
 
 static uint64_t open_flags(const struct vmxsim_vector_file *file, const struct vmxsim_trail *trail,
-                           uint32_t index, bool write)
+                           uint32_t index, enum vmxsim_walk_rule rule, bool write)
 {
     const struct vmxsim_trail_entry *const entry = &trail->entry[index];
     const uint64_t eptp = VMXSIM_VMCS(&file->entry_vmcs, EPT_POINTER);
@@ -85,8 +85,8 @@ static uint64_t open_flags(const struct vmxsim_vector_file *file, const struct v
     if (entry->kind != VMXSIM_TRAIL_EPT_ENTRY || !(eptp & VMXC_EPTP_ACCESSED_DIRTY))
         return 0;
     const bool failed = translation_failed(trail, index);
-    if (entry->guest_level != 0 && !failed)
-        return 0;
+    if (failed ? rule == VMXSIM_RULE_EPT_PML : entry->guest_level != 0)
+        return 0; /* a full log: no flag is set */
     return missing_flags(entry, VMXC_EPT_ACCESSED, VMXC_EPT_DIRTY, write && !failed) &
            ~settled_flags(trail, entry->hpa);
 }
@@ -125,7 +125,7 @@ json_t *vmxsim_open_of(const struct vmxsim_vector_file *file, const struct vmxsi
 
     *log_open = false;
     for (uint32_t i = 0; i < trail->count; i++) {
-        add_mask(words, trail->entry[i].hpa, open_flags(file, trail, i, write));
+        add_mask(words, trail->entry[i].hpa, open_flags(file, trail, i, outcome->rule, write));
         *log_open = *log_open || log_is_open(trail, i);
     }
     if (bit0_is_open(outcome, type, trail) && violation)
