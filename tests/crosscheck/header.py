@@ -86,6 +86,15 @@ def fit_fields(cpu, guest):
     return {key: value for key, value in guest.items() if key in known and value != "0x0"}
 
 
+def add_fills(header):
+    """Templates that name every field, for sequences that write a whole VMCS."""
+    recorded, _ = vectors.read(os.path.join(VECTORS, "instructions-icelake.jsonl"))
+    known = header["cpu"]["vmcs_fields"]
+    for name, guest in recorded["vmcs"].items():
+        fit_controls(header["cpu"], guest)
+        header["vmcs"]["fill-" + name] = {key: value for key, value in guest.items() if key in known}
+
+
 def make(engine, cpu, seed):
     """A header for experiments with this seed on this processor."""
     header, _ = vectors.read(os.path.join(VECTORS, "access-icelake.jsonl"))
@@ -100,4 +109,5 @@ def make(engine, cpu, seed):
     for name, guest in header["vmcs"].items():
         fit_controls(cpu, guest)
         header["vmcs"][name] = fit_fields(cpu, guest)
+    add_fills(header)
     return header
