@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches for the payload, and answers out of what it prints.
+"""Batches for the payload, and answers out of what it prints. docs/vectors.md has the experiments, payload/batch.c the layout.
 
-encode(header, cases) makes the binary batch of a header and its cases (docs/vectors.md; payload/batch.c has the layout);
-decode(header, case, line) makes an object in the shape of `expect` from the line that the payload printed for a case.
-refuse(header, case) says why a case cannot be run on a machine as it stands, or None.
+    layout = Layout(header)
+    refuse(layout, case)          why a case cannot be run on a machine, or None
+    encode(layout, numbered)      the binary batch of (number, case) pairs
+    decode(layout, case, line)    the answer in a line that the payload printed, in the shape of `expect`
 """
 
 import struct
@@ -24,6 +25,7 @@ FIELD_EXIT_STORE, FIELD_ENTRY_LOAD, FIELD_EXIT_LOAD = 0x2006, 0x200a, 0x2008
 FIELD_PRIMARY, FIELD_SECONDARY, FIELD_ENTRY = 0x4002, 0x401e, 0x4012
 FIELD_INJECT = 0x4016
 FIELD_CR3, FIELD_RIP, FIELD_CS_BASE, FIELD_CS_ACCESS = 0x6802, 0x681e, 0x6808, 0x4816
+FIELD_GUEST_CR4, CR4_PAE = 0x6804, 0x20
 FIELD_HOST_CR3, FIELD_HOST_RIP, FIELD_HOST_RSP = 0x6c02, 0x6c16, 0x6c14
 PAGE_FIELDS = [FIELD_EPTP, FIELD_PML, FIELD_VE, FIELD_CR3, FIELD_EXIT_STORE, FIELD_ENTRY_LOAD, FIELD_EXIT_LOAD,
                0x2012, 0x2014, 0x2024, 0x280a, 0x280c, 0x280e, 0x2810]
@@ -55,18 +57,53 @@ def not_runnable(reason):
     return {"result": RESULT_NOT_RUNNABLE, "reason": reason}
 
 
-# ---- What a case says, resolved ----
+# ---- What a header says, once for all of its cases ----
 
-def vmcs_of(header, case):
-    """All fields that the case gives a value: {encoding: value}."""
-    template, changes = case["vmcs"]
-    return {**numbers(header["vmcs"][template]), **numbers(changes)}
+class Layout:
+    """A header with its templates as numbers, and the memory that is the payload's."""
 
+    def __init__(self, header):
+        self.header = header
+        self.vmcs = {name: numbers(template) for name, template in header["vmcs"].items()}
+        self.memory = {name: numbers(template) for name, template in header["memory"].items()}
+        self.roots = list(header.get("root") or {"default": None})
+        self.ram = [(number(start), number(start) + number(length)) for start, length in header["ram"]]
+        self.address_bits = header["cpu"].get("maxphyaddr", 52)
+        self.fields = writable_fields(header)
+        self.landings = self._landings()
+        self.landing_frames = {value & 0xffffffff & ~(PAGE - 1) for pair in self.landings for value in pair}
+        self.regions = {number(header["vmxon_pointer"]), number(header["vmcs_pointer"])}
+        self.template_frames = {name: self.entries(words.values()) for name, words in self.memory.items()}
+        self.template_pages = {name: {address & ~(PAGE - 1) for address in words}
+                               for name, words in self.memory.items()}
 
-def memory_of(header, case):
-    """All words that the case gives a value: {address: value}."""
-    template, changes = case["memory"]
-    return {**numbers(header["memory"][template]), **numbers(changes)}
+    def _landings(self):
+        """HOST_RIP and HOST_CR3 of the templates: there the payload must be when the guest exits."""
+        return sorted({(fields[FIELD_HOST_RIP], fields.get(FIELD_HOST_CR3, 0))
+                       for fields in self.vmcs.values() if FIELD_HOST_RIP in fields})
+
+    def in_ram(self, address):
+        return any(start <= address < end for start, end in self.ram)
+
+    def is_usable(self, address):
+        """Memory, and not the payload's."""
+        return self.in_ram(address) and not is_reserved(address) and address & ~(PAGE - 1) not in self.landing_frames
+
+    def fields_of(self, case):
+        """All fields that the case gives a value: {encoding: value}."""
+        template, changes = case["vmcs"]
+        return {**self.vmcs[template], **numbers(changes)}
+
+    def entries(self, values):
+        """(frames, frames of large pages) of values that could be entries of paging structures."""
+        frames, leaves = set(), set()
+        for value in values:
+            frame = value & FRAME
+            if frame >> self.address_bits == 0:
+                frames.add(frame)
+                if value & 0x80:
+                    leaves.add(frame)
+        return frames, leaves
 
 
 def writable_fields(header):
@@ -79,28 +116,10 @@ def is_reserved(address):
     return any(start <= address < end for start, end in RESERVED)
 
 
-def in_ram(header, address):
-    return any(number(start) <= address < number(start) + number(length) for start, length in header["ram"])
-
-
-def landings(header):
-    """HOST_RIP and HOST_CR3 of the templates: there the payload must be when the guest exits."""
-    pairs = set()
-    for template in header["vmcs"].values():
-        fields = numbers(template)
-        if FIELD_HOST_RIP in fields:
-            pairs.add((fields[FIELD_HOST_RIP], fields.get(FIELD_HOST_CR3, 0)))
-    return sorted(pairs)
-
-
-def landing_frames(header):
-    return {value & 0xffffffff & ~(PAGE - 1) for pair in landings(header) for value in pair}
-
-
 # ---- Which pages a guest may change ----
 
 def access_frames(case):
-    """Frame numbers' part of the linear addresses of the accesses."""
+    """The pages of the linear addresses of the accesses."""
     frames = set()
     for access in case.get("accesses", []):
         start = number(access["linear"])
@@ -110,22 +129,30 @@ def access_frames(case):
 
 def large(bases, offsets):
     """Addresses in large pages: every base with every offset, for 2 MBytes, 4 MBytes and 1 GByte."""
-    found = set()
-    for base in bases:
-        for size in (1 << 21, 1 << 22, 1 << 30):
-            found |= {(base & ~(size - 1)) | (offset & (size - 1) & ~(PAGE - 1)) for offset in offsets}
-    return found
+    return {(base & ~(size - 1)) | (offset & (size - 1) & ~(PAGE - 1))
+            for base in bases for size in (1 << 21, 1 << 22, 1 << 30) for offset in offsets}
 
 
-def touched_pages(header, case, words, fields):
+def halves(values):
+    """Values of four bytes in values of eight, for 32-bit paging; 4-MByte pages have address bits 39:32 in 20:13."""
+    parts = [value >> shift & 0xffffffff for value in values for shift in (0, 32)]
+    return parts + [part & 0xffc00080 | (part >> 13 & 0xff) << 32 for part in parts if part & 0x80]
+
+
+def touched_pages(layout, case, changes, fields):
     """A superset of the pages that hardware may write on behalf of the guest."""
-    values = set(words.values()) | {fields.get(field, 0) for field in PAGE_FIELDS}
-    frames = {value & FRAME for value in values}
-    leaves = {value & FRAME for value in values if value & 0x80}
+    template = case["memory"][0]
+    values = list(changes.values()) + [fields.get(field, 0) for field in PAGE_FIELDS]
+    if not fields.get(FIELD_GUEST_CR4, 0) & CR4_PAE:
+        values += halves(list(changes.values()) + list(layout.memory[template].values()))
+    frames, leaves = layout.entries(values)
+    frames = frames | layout.template_frames[template][0]
+    leaves = leaves | layout.template_frames[template][1]
     linear = access_frames(case)
     first = frames | linear | large(leaves, linear)
-    pages = {address & ~(PAGE - 1) for address in words} | first | large(leaves, first)
-    return {page for page in pages if in_ram(header, page) and not is_reserved(page)}
+    pages = first | large({leaf for leaf in leaves if layout.in_ram(leaf)}, first)
+    pages |= layout.template_pages[template] | {address & ~(PAGE - 1) for address in changes}
+    return {page for page in pages if layout.is_usable(page)} - layout.regions
 
 
 # ---- Why a case cannot be run ----
@@ -144,46 +171,46 @@ def refuse_access(fields, case):
     return None
 
 
-def refuse(header, case):
+def refuse_memory(layout, addresses):
+    for address in addresses:
+        if not layout.in_ram(address):
+            return f"there is no memory at {address:#x}"
+        if not layout.is_usable(address):
+            return f"memory at {address:#x} belongs to the payload"
+    return None
+
+
+def refuse(layout, case):
     """None, or why no machine can run this case in the payload."""
     if case["kind"] not in ("access", "entry", "intercept", "instructions"):
         return f"no such kind: {case['kind']}"
-    busy = landing_frames(header)
-    for address in memory_of(header, case):
-        if is_reserved(address) or address & ~(PAGE - 1) in busy:
-            return f"memory at {address:#x} belongs to the payload"
-        if not in_ram(header, address):
-            return f"there is no memory at {address:#x}"
-    if case["kind"] == "access":
-        return refuse_access(vmcs_of(header, case), case)
-    return None
+    template, changes = case["memory"]
+    reason = refuse_memory(layout, layout.template_pages[template]) or refuse_memory(layout, numbers(changes))
+    if reason is None and case["kind"] == "access":
+        return refuse_access(layout.fields_of(case), case)
+    return reason
 
 
 # ---- Encoding ----
 
-class Tables:
-    """What the cases of one batch share."""
+class Pages:
+    """The pages that the cases of one batch use; words are named by page and place in it."""
 
-    def __init__(self, header):
-        self.header = header
-        self.vmcs = list(header["vmcs"])
-        self.memory = list(header["memory"])
-        self.roots = list(header.get("root", {"default": None}))
-        self.fields = writable_fields(header)
-        self.pages = {}
-        self.template_pages = {}
+    def __init__(self, layout):
+        self.layout = layout
+        self.numbers = {}
+        for region in sorted(layout.regions):
+            self.page(region)
 
     def page(self, address):
-        return self.pages.setdefault(address & ~(PAGE - 1), len(self.pages))
-
-    def word(self, address):
-        return self.page(address) << 9 | (address & (PAGE - 1)) >> 3
+        return self.numbers.setdefault(address & ~(PAGE - 1), len(self.numbers))
 
     def words(self, mapping):
-        return b"".join(struct.pack("<IQ", self.word(address), value) for address, value in mapping.items())
+        return b"".join(struct.pack("<IQ", self.page(address) << 9 | (address & (PAGE - 1)) >> 3, value)
+                        for address, value in mapping.items())
 
-    def page_list(self, pages):
-        return struct.pack("<H", len(pages)) + b"".join(struct.pack("<H", self.page(page)) for page in sorted(pages))
+    def list(self, pages):
+        return struct.pack(f"<H{len(pages)}H", len(pages), *(self.page(page) for page in sorted(pages)))
 
 
 def encode_fields(mapping):
@@ -217,30 +244,27 @@ def instruction_registers(instruction):
     return {}
 
 
-def encode_guest(tables, case):
-    header = tables.header
-    fields = vmcs_of(header, case)
-    words = memory_of(header, case)
+def encode_guest(pages, case):
+    layout = pages.layout
+    changes = numbers(case["memory"][1])
+    fields = layout.fields_of(case)
     flags = FLAG_REPORT_MEMORY if case["kind"] == "access" else 0
     flags |= FLAG_LAUNCHED if case.get("launch_state") == "launched" else 0
     flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
     registers = registers_of(case)
-    own = {number(header["vmxon_pointer"]), number(header["vmcs_pointer"])}
-    scan = touched_pages(header, case, words, fields) - own - landing_frames(header)
-    changes = numbers(case["memory"][1])
     return b"".join([
-        struct.pack("<BBBBBI", KIND_GUEST, flags, tables.vmcs.index(case["vmcs"][0]),
-                    tables.memory.index(case["memory"][0]), tables.roots.index(case.get("root", "default")),
+        struct.pack("<BBBBBI", KIND_GUEST, flags, list(layout.vmcs).index(case["vmcs"][0]),
+                    list(layout.memory).index(case["memory"][0]), layout.roots.index(case.get("root", "default")),
                     number(case.get("pkru", 0))),
         struct.pack("<B", len(registers)),
         b"".join(struct.pack("<BQ", GPRS.index(name), value & MASK64) for name, value in registers.items()),
         encode_fields(case["vmcs"][1]),
-        tables.page_list(scan),
-        struct.pack("<H", len(changes)), tables.words(changes),
+        pages.list(touched_pages(layout, case, changes, fields)),
+        struct.pack("<H", len(changes)), pages.words(changes),
     ])
 
 
-def step_operands(tables, step):
+def step_operands(layout, step):
     op = step["op"]
     get = lambda key: number(step.get(key, 0)) & MASK64
     if op in ("vmread", "vmwrite"):
@@ -255,45 +279,41 @@ def step_operands(tables, step):
     if op in ("set_cr0", "set_cr4"):
         return get("value"), 0, 0
     if op == "fill":
-        return tables.vmcs.index(step["vmcs"][0]), 0, 0
+        return list(layout.vmcs).index(step["vmcs"][0]), 0, 0
     if op == "vmfunc":
         return get("function"), get("index"), 0
     return get("address"), 0, 0
 
 
-def encode_step(tables, step):
+def encode_step(layout, step):
     changes = step["vmcs"][1] if step["op"] == "fill" else {}
-    return struct.pack("<BQQQ", STEPS.index(step["op"]), *step_operands(tables, step)) + encode_fields(changes)
+    return struct.pack("<BQQQ", STEPS.index(step["op"]), *step_operands(layout, step)) + encode_fields(changes)
 
 
-def encode_instructions(tables, case):
-    header = tables.header
-    words = memory_of(header, case)
-    pages = {address & ~(PAGE - 1) for address in words}
-    pages |= {number(header["vmxon_pointer"]), number(header["vmcs_pointer"])}
+def encode_instructions(pages, case):
+    layout = pages.layout
+    template, changes = case["memory"][0], numbers(case["memory"][1])
+    used = layout.template_pages[template] | {address & ~(PAGE - 1) for address in changes} | layout.regions
     for step in case["steps"]:
-        for key in ("address", "value"):
-            pages.add(number(step.get(key, 0)) & FRAME)
-    pages = {page for page in pages if in_ram(header, page) and not is_reserved(page)} - landing_frames(header)
-    changes = numbers(case["memory"][1])
+        used |= {number(step.get(key, 0)) & FRAME for key in ("address", "value")}
+    used = {page for page in used if layout.is_usable(page)}
     return b"".join([
-        struct.pack("<BBB", KIND_INSTRUCTIONS, tables.roots.index(case.get("root", "default")),
-                    tables.memory.index(case["memory"][0])),
-        tables.page_list(pages),
-        struct.pack("<H", len(changes)), tables.words(changes),
-        struct.pack("<H", len(case["steps"])), b"".join(encode_step(tables, step) for step in case["steps"]),
+        struct.pack("<BBB", KIND_INSTRUCTIONS, layout.roots.index(case.get("root", "default")),
+                    list(layout.memory).index(template)),
+        pages.list(used),
+        struct.pack("<H", len(changes)), pages.words(changes),
+        struct.pack("<H", len(case["steps"])), b"".join(encode_step(layout, step) for step in case["steps"]),
     ])
 
 
-def encode_case(tables, index, case):
+def encode_case(pages, index, case):
     if case["kind"] == "capture":
         body = struct.pack("<B", KIND_CAPTURE)
     elif case["kind"] == "instructions":
-        body = encode_instructions(tables, case)
+        body = encode_instructions(pages, case)
     else:
-        body = encode_guest(tables, case)
-    body = struct.pack("<I", index) + body
-    return struct.pack("<I", len(body)) + body
+        body = encode_guest(pages, case)
+    return struct.pack("<II", len(body) + 4, index) + body
 
 
 def encode_root(state):
@@ -301,27 +321,24 @@ def encode_root(state):
     return struct.pack("<QQQ", *(number(state[key]) for key in ("cr0", "cr4", "efer")))
 
 
-def encode(header, cases, serial=False):
+def encode(layout, cases, serial=False):
     """The batch of `cases`, a list of (number, case); the payload begins each line with the case's number."""
-    tables = Tables(header)
-    tables.page(number(header["vmxon_pointer"]))
-    tables.page(number(header["vmcs_pointer"]))
-    memory = [tables.words(numbers(words)) for words in header["memory"].values()]
-    bodies = [encode_case(tables, index, case) for index, case in cases]
-    templates = [numbers(template) for template in header["vmcs"].values()]
-    places = landings(header)
+    header = layout.header
+    pages = Pages(layout)
+    memory = [pages.words(words) for words in layout.memory.values()]
+    bodies = [encode_case(pages, index, case) for index, case in cases]
     return b"".join(
         [MAGIC, struct.pack("<II", VERSION, 1 if serial else 0),
          struct.pack("<QQ", number(header["vmxon_pointer"]), number(header["vmcs_pointer"])),
-         struct.pack("<I", len(tables.fields)), struct.pack(f"<{len(tables.fields)}I", *tables.fields),
-         struct.pack("<I", len(templates))]
-        + [struct.pack("<Q", template.get(field, 0)) for template in templates for field in tables.fields]
-        + [struct.pack("<I", len(tables.pages)), struct.pack(f"<{len(tables.pages)}Q", *tables.pages),
+         struct.pack(f"<I{len(layout.fields)}I", len(layout.fields), *layout.fields),
+         struct.pack("<I", len(layout.vmcs))]
+        + [struct.pack("<Q", template.get(field, 0)) for template in layout.vmcs.values() for field in layout.fields]
+        + [struct.pack("<I", len(pages.numbers)), struct.pack(f"<{len(pages.numbers)}Q", *pages.numbers),
            struct.pack("<I", len(memory))]
         + [struct.pack("<I", len(words) // 12) + words for words in memory]
-        + [struct.pack("<I", len(tables.roots))]
-        + [encode_root(header.get("root", {}).get(name)) for name in tables.roots]
-        + [struct.pack("<I", len(places))] + [struct.pack("<QQ", *place) for place in places]
+        + [struct.pack("<I", len(layout.roots))]
+        + [encode_root((header.get("root") or {}).get(name)) for name in layout.roots]
+        + [struct.pack("<I", len(layout.landings))] + [struct.pack("<QQ", *place) for place in layout.landings]
         + [struct.pack("<I", len(bodies))] + bodies)
 
 
@@ -412,27 +429,27 @@ def decode_access_result(case, values):
     return decode_exit(values)
 
 
-def decode_access(header, case, word, values):
+def decode_access(layout, case, word, values):
     failure = decode_failure(word, values)
     if failure:
         return failure
     answer = decode_access_result(case, values)
     if answer["result"] == RESULT_NOT_RUNNABLE:
         return answer
-    fields = vmcs_of(header, case)
+    fields = layout.fields_of(case)
     answer["memory"] = {hexadecimal(address): hexadecimal(value) for address, value in sorted(values.get("m", {}).items())}
     if fields.get(FIELD_PRIMARY, 0) >> 31 & 1 and fields.get(FIELD_SECONDARY, 0) >> 17 & 1:
         answer["pml_index"] = values["pml"]
     return answer
 
 
-def decode_entry(header, case, word, values):
-    del header, case
+def decode_entry(layout, case, word, values):
+    del layout, case
     return decode_failure(word, values) or {"result": "entered"}
 
 
-def decode_intercept(header, case, word, values):
-    del header, case
+def decode_intercept(layout, case, word, values):
+    del layout, case
     failure = decode_failure(word, values)
     if failure:
         return failure
@@ -463,7 +480,7 @@ def decode_step(word):
 DECODERS = {"access": decode_access, "entry": decode_entry, "intercept": decode_intercept}
 
 
-def decode(header, case, line):
+def decode(layout, case, line):
     """The answer in a line of the payload: an object in the shape of `expect`, for instructions a list of steps."""
     if case["kind"] == "instructions":
         return [decode_step(word) for word in line.split()[1:]]
@@ -474,7 +491,7 @@ def decode(header, case, line):
         return not_runnable(f"the machine has no VMCS field {values['nofield']:#x}")
     if word == "exception":
         return not_runnable(f"VMLAUNCH or VMRESUME raised exception {values['v']}")
-    return DECODERS[case["kind"]](header, case, word, values)
+    return DECODERS[case["kind"]](layout, case, word, values)
 
 
 def decode_profile(line):

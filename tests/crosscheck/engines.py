@@ -15,13 +15,13 @@ run() gives one answer per case, in the shape of `expect` (docs/vectors.md), or 
 After the first three the rest of the cases go on in a new machine.
 """
 
+import concurrent.futures
 import os
 import re
 import selectors
 import shutil
 import subprocess
 import tempfile
-import time
 
 import batch
 
@@ -144,10 +144,12 @@ class Engine:
     model = ""
     ram = [["0x0", "0xa0000"], ["0x100000", "0x7ff00000"]]
 
-    def __init__(self, payload=None, hang_seconds=HANG_SECONDS, cases_per_boot=CASES_PER_BOOT):
+    def __init__(self, payload=None, hang_seconds=HANG_SECONDS, cases_per_boot=CASES_PER_BOOT,
+                 jobs=1):
         self.payload = find_payload(payload)
         self.hang_seconds = hang_seconds
         self.cases_per_boot = cases_per_boot
+        self.jobs = jobs  # machines at a time
 
     def start(self, directory, data):
         """Starts a machine with the batch `data`; files go to `directory`."""
@@ -159,39 +161,48 @@ class Engine:
         """The header's `cpu` object: capability MSRs, CPUID leaves, VMCS fields that exist."""
         header = {"cpu": {"vmcs_fields": []}, "ram": self.ram, "vmxon_pointer": "0x3200000",
                   "vmcs_pointer": "0x3204000", "vmcs": {}, "memory": {"empty": {}}}
-        lines, ended = self._boot(header, [(0, {"kind": "capture"})])
+        lines, ended = self._boot(batch.Layout(header), [(0, {"kind": "capture"})])
         if 0 not in lines:
             raise EngineUnavailable(f"{self.name}: the machine's profile could not be captured ({ended})")
         return batch.decode_profile(lines[0])
 
     def run(self, header, cases, progress=None):
-        """One answer per case. `progress(done, total)` is called now and then."""
-        answers = [self._refusal(header, case) for case in cases]
-        waiting = [index for index, answer in enumerate(answers) if answer is None]
-        while waiting:
-            now = waiting[:self.cases_per_boot]
-            lines, ended = self._boot(header, [(index, cases[index]) for index in now], progress, len(cases))
-            for index, line in lines.items():
-                answers[index] = batch.decode(header, cases[index], line)
-            left = [index for index in now if answers[index] is None]
-            if left:  # the first of them is the one that ended the machine
-                answers[left[0]] = {"result": ended}
-            waiting = [index for index in waiting if answers[index] is None]
-        return answers
+        """One answer per case. `progress(done)` is called now and then."""
+        layout = batch.Layout(header)
+        reasons = [batch.refuse(layout, case) for case in cases]
+        answers = {index: batch.not_runnable(reason) for index, reason in enumerate(reasons) if reason}
+        waiting = [index for index, reason in enumerate(reasons) if not reason]
+        size = max(1, min(self.cases_per_boot, -(-len(waiting) // self.jobs)))
+        parts = [[(index, cases[index]) for index in waiting[start:start + size]]
+                 for start in range(0, len(waiting), size)]
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            for done in concurrent.futures.as_completed(pool.submit(self._run_part, layout, part) for part in parts):
+                answers.update(done.result())
+                if progress:
+                    progress(len(answers))
+        return [answers[index] for index in range(len(cases))]
 
     # ---- Inside ----
 
-    @staticmethod
-    def _refusal(header, case):
-        reason = batch.refuse(header, case)
-        return batch.not_runnable(reason) if reason else None
+    def _run_part(self, layout, part):
+        """{number: answer} of (number, case) pairs: one machine, and another after each that did not survive."""
+        answers = {}
+        while part:
+            lines, ended = self._boot(layout, part)
+            for index, case in part:
+                if index in lines:
+                    answers[index] = batch.decode(layout, case, lines[index])
+            part = [(index, case) for index, case in part if index not in answers]
+            if part:  # the first of them is the one that ended the machine
+                answers[part.pop(0)[0]] = {"result": ended}
+        return answers
 
-    def _boot(self, header, numbered, progress=None, total=0):
-        """({case number: line}, how it ended) of one machine."""
-        data = batch.encode(header, numbered)
-        numbers = {index for index, _ in numbered}
+    def _boot(self, layout, part):
+        """({number: line}, how it ended) of one machine."""
+        data = batch.encode(layout, part)
+        numbers = {index for index, _ in part}
         directory = tempfile.mkdtemp(prefix="vmxsim-crosscheck-")
-        lines, complaints, last = {}, [], time.monotonic()
+        lines, complaints = {}, []
         try:
             machine = self.start(directory, data)
             try:
@@ -201,9 +212,6 @@ class Engine:
                         lines[int(first)] = line
                     elif line.startswith("payload: "):
                         complaints.append(line)
-                    if progress and time.monotonic() - last > 1:
-                        last = time.monotonic()
-                        progress(max(lines, default=0), total)
             finally:
                 machine.close()
         finally:

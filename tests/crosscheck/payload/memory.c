@@ -8,9 +8,11 @@
 #include "payload.h"
 
 #include "internal/string.h"
+#include "vmxcore/insn_native.h"
 
 #define PAGE_WORDS   (VMXC_PAGE_SIZE / 8)
 #define NO_TEMPLATE  UINT32_MAX
+#define CR4_OSFXSR   UINT64_C(0x200)
 #define MAX_CHANGES  16384
 
 static struct page {
@@ -88,8 +90,6 @@ static enum vmxc_status to_physical(void *context, const void *pointer, vmxc_hpa
 
 static void invalidate(void *context, uint64_t eptp)
 {
-    extern const struct vmxc_insn_ops vmxc_insn_native;
-
     (void)context;
     (void)vmxc_insn_native.invept(NULL, VMXC_INVEPT_SINGLE, eptp);
 }
@@ -175,15 +175,12 @@ void memory_undo(void)
     }
 }
 
-uint64_t *memory_word(uint32_t reference)
-{
-    return &pages[reference >> 9].words[reference & (PAGE_WORDS - 1)];
-}
-
 /* ---- What is different afterwards ---- */
 
 static void report_page(const struct page *page, bool *first)
 {
+    if (!page_differs(page->words, page->image))
+        return;
     for (uint32_t i = 0; i < PAGE_WORDS; i++) {
         if (page->words[i] == page->image[i])
             continue;
@@ -198,10 +195,13 @@ static void report_page(const struct page *page, bool *first)
 
 void memory_report(struct cursor *list, uint32_t count)
 {
+    const uint64_t cr4 = vmxc_insn_native.read_cr4(NULL);
     bool first = true;
 
+    (void)vmxc_insn_native.write_cr4(NULL, cr4 | CR4_OSFXSR);
     for (uint32_t i = 0; i < count; i++)
         report_page(&pages[take_u16(list)], &first);
+    (void)vmxc_insn_native.write_cr4(NULL, cr4);
 }
 
 void memory_restore(struct cursor *list, uint32_t count)

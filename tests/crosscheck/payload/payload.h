@@ -95,7 +95,7 @@ void memory_init(const struct batch *batch);
 void memory_use_template(uint32_t number);
 void memory_apply(struct cursor *cursor, uint32_t count); /* changes of one case */
 void memory_undo(void);
-uint64_t *memory_word(uint32_t reference);
+int page_differs(const void *left, const void *right);
 void memory_report(struct cursor *pages, uint32_t count); /* what differs; and puts it back */
 void memory_restore(struct cursor *pages, uint32_t count);
 

@@ -265,15 +265,43 @@ guest_exit:
     mov guest_stack, %rsp
     lgdt gdt_register
     lidt idt_register
+    pushq $SELECTOR_DATA            /* IRET, because it ends blocking by NMI as well */
+    pushq guest_stack
+    pushq $2
     pushq $SELECTOR_CODE
-    push $5f
-    lretq
+    pushq $5f
+    iretq
 5:  call load_segments
     andb $0xfd, gdt + SELECTOR_TSS + 5
     mov $SELECTOR_TSS, %eax
     ltr %ax
     mov $4, %eax
     jmp 3b
+
+/*
+ * int page_differs(const void *left, const void *right): whether two pages differ. Eight times 16 bytes per turn; the
+ * caller has set CR4.OSFXSR.
+ */
+    .globl page_differs
+page_differs:
+    pxor %xmm0, %xmm0
+    mov $32, %ecx
+6:
+    .irp offset, 0, 16, 32, 48, 64, 80, 96, 112
+    movdqa \offset(%rdi), %xmm1
+    pxor \offset(%rsi), %xmm1
+    por %xmm1, %xmm0
+    .endr
+    add $128, %rdi
+    add $128, %rsi
+    dec %ecx
+    jnz 6b
+    packsswb %xmm0, %xmm0
+    movq %xmm0, %rcx
+    xor %eax, %eax
+    test %rcx, %rcx
+    setnz %al
+    ret
 
 /* What is copied to the address in HOST_RIP. */
     .globl landing_code, landing_code_end
