@@ -21,14 +21,14 @@ FRAME = 0x000ffffffffff000
 RESERVED = [(0x200000, 0x300000), (0x60000000, 0x80000000), (0x9f000, 0x100000)]
 
 FIELD_EPTP, FIELD_PML, FIELD_VE = 0x201a, 0x200e, 0x202a
-FIELD_EXIT_STORE, FIELD_ENTRY_LOAD, FIELD_EXIT_LOAD = 0x2006, 0x200a, 0x2008
+FIELD_EXIT_STORE = 0x2006
 FIELD_PRIMARY, FIELD_SECONDARY, FIELD_ENTRY = 0x4002, 0x401e, 0x4012
 FIELD_INJECT = 0x4016
 FIELD_CR3, FIELD_RIP, FIELD_CS_BASE, FIELD_CS_ACCESS = 0x6802, 0x681e, 0x6808, 0x4816
 FIELD_GUEST_CR4, CR4_PAE = 0x6804, 0x20
 FIELD_HOST_CR3, FIELD_HOST_RIP, FIELD_HOST_RSP = 0x6c02, 0x6c16, 0x6c14
-PAGE_FIELDS = [FIELD_EPTP, FIELD_PML, FIELD_VE, FIELD_CR3, FIELD_EXIT_STORE, FIELD_ENTRY_LOAD, FIELD_EXIT_LOAD,
-               0x2012, 0x2014, 0x2024, 0x280a, 0x280c, 0x280e, 0x2810]
+# Pages that hardware writes: PML, virtualization exceptions, MSRs stored, virtual-APIC and APIC-access page.
+PAGE_FIELDS = [FIELD_PML, FIELD_VE, FIELD_EXIT_STORE, 0x2012, 0x2014]
 
 GPRS = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"] + [f"r{i}" for i in range(8, 16)]
 # Where the guest's code finds address and value of its first, second and third data access.
@@ -68,12 +68,10 @@ class Layout:
         self.memory = {name: numbers(template) for name, template in header["memory"].items()}
         self.roots = list(header.get("root") or {"default": None})
         self.ram = [(number(start), number(start) + number(length)) for start, length in header["ram"]]
-        self.address_bits = header["cpu"].get("maxphyaddr", 52)
         self.fields = writable_fields(header)
         self.landings = self._landings()
         self.landing_frames = {value & 0xffffffff & ~(PAGE - 1) for pair in self.landings for value in pair}
         self.regions = {number(header["vmxon_pointer"]), number(header["vmcs_pointer"])}
-        self.template_frames = {name: self.entries(words.values()) for name, words in self.memory.items()}
         self.template_pages = {name: {address & ~(PAGE - 1) for address in words}
                                for name, words in self.memory.items()}
 
@@ -94,17 +92,6 @@ class Layout:
         template, changes = case["vmcs"]
         return {**self.vmcs[template], **numbers(changes)}
 
-    def entries(self, values):
-        """(frames, frames of large pages) of values that could be entries of paging structures."""
-        frames, leaves = set(), set()
-        for value in values:
-            frame = value & FRAME
-            if frame >> self.address_bits == 0:
-                frames.add(frame)
-                if value & 0x80:
-                    leaves.add(frame)
-        return frames, leaves
-
 
 def writable_fields(header):
     """Encodings that a template writes: all that exist, without the read-only ones (type 1) and host RSP."""
@@ -118,40 +105,85 @@ def is_reserved(address):
 
 # ---- Which pages a guest may change ----
 
-def access_frames(case):
-    """The pages of the linear addresses of the accesses."""
-    frames = set()
-    for access in case.get("accesses", []):
-        start = number(access["linear"])
-        frames |= {start & ~(PAGE - 1) & MASK64, (start + access["size"] - 1) & ~(PAGE - 1) & MASK64}
-    return frames
+class Reach:
+    """
+    Where an access of a case can end if nothing stops it: a walk that asks for no rights and sees no reserved bit.
 
+        linear --guest's tables--> guest-physical --EPT--> host-physical
+                     `-- each table's own address --EPT--'
+    """
 
-def large(bases, offsets):
-    """Addresses in large pages: every base with every offset, for 2 MBytes, 4 MBytes and 1 GByte."""
-    return {(base & ~(size - 1)) | (offset & (size - 1) & ~(PAGE - 1))
-            for base in bases for size in (1 << 21, 1 << 22, 1 << 30) for offset in offsets}
+    def __init__(self, layout, case, changes, fields):
+        self.layout, self.fields = layout, fields
+        self.template, self.changes = layout.memory[case["memory"][0]], changes
 
+    def field(self, encoding):
+        return self.fields.get(encoding, 0)
 
-def halves(values):
-    """Values of four bytes in values of eight, for 32-bit paging; 4-MByte pages have address bits 39:32 in 20:13."""
-    parts = [value >> shift & 0xffffffff for value in values for shift in (0, 32)]
-    return parts + [part & 0xffc00080 | (part >> 13 & 0xff) << 32 for part in parts if part & 0x80]
+    def word(self, hpa):
+        return self.changes.get(hpa, self.template.get(hpa, 0))
+
+    def ept(self, gpa):
+        """Host-physical address, or None."""
+        if not (self.field(FIELD_PRIMARY) >> 31 & 1 and self.field(FIELD_SECONDARY) >> 1 & 1):
+            return gpa
+        table = self.field(FIELD_EPTP)
+        for level in range(table >> 3 & 7, -1, -1):
+            shift = 12 + 9 * level
+            entry = self.word((table & FRAME) + (gpa >> shift & 511) * 8)
+            if level == 0 or level < 3 and entry & 0x80:
+                return entry & FRAME & -(1 << shift) | gpa & (1 << shift) - 1
+            if not entry & 0x407:
+                return None
+            table = entry
+        return None
+
+    def tables(self, linear, table, top, bits, size):
+        """Guest-physical address by `top` + 1 levels of tables with 1 << bits entries of `size` bytes, or None."""
+        for level in range(top, -1, -1):
+            shift = 12 + bits * level
+            hpa = self.ept((table & FRAME) + (linear >> shift & (1 << bits) - 1) * size)
+            if hpa is None:
+                return None
+            entry = self.word(hpa & ~7) >> 8 * (hpa & 7) & (1 << 8 * size) - 1
+            if not entry & 1:
+                return None
+            if level == 0 or entry & 0x80 and level < 3:
+                high = (entry >> 13 & 0xff) << 32 if size == 4 and level else 0
+                return (entry | high) & FRAME & -(1 << shift) | linear & (1 << shift) - 1
+            table = entry
+        return None
+
+    def guest(self, linear):
+        """Guest-physical address, or None."""
+        cr0, cr3, cr4 = (self.field(encoding) for encoding in (0x6800, FIELD_CR3, FIELD_GUEST_CR4))
+        if not cr0 >> 31 & 1:
+            return linear & 0xffffffff
+        if self.field(FIELD_ENTRY) & 0x200:
+            return self.tables(linear, cr3, 4 if cr4 >> 12 & 1 else 3, 9, 8)
+        linear &= 0xffffffff
+        if not cr4 & CR4_PAE:
+            return self.tables(linear, cr3, 1, 10, 4)
+        return self.tables(linear & 0x3fffffff, self.field(0x280a + 2 * (linear >> 30)), 1, 9, 8)
+
+    def pages(self, linear, size):
+        found = set()
+        for address in (linear, linear + size - 1):
+            gpa = self.guest(address & MASK64)
+            hpa = None if gpa is None else self.ept(gpa)
+            found |= set() if hpa is None else {hpa & ~(PAGE - 1)}
+        return found
 
 
 def touched_pages(layout, case, changes, fields):
     """A superset of the pages that hardware may write on behalf of the guest."""
-    template = case["memory"][0]
-    values = list(changes.values()) + [fields.get(field, 0) for field in PAGE_FIELDS]
-    if not fields.get(FIELD_GUEST_CR4, 0) & CR4_PAE:
-        values += halves(list(changes.values()) + list(layout.memory[template].values()))
-    frames, leaves = layout.entries(values)
-    frames = frames | layout.template_frames[template][0]
-    leaves = leaves | layout.template_frames[template][1]
-    linear = access_frames(case)
-    first = frames | linear | large(leaves, linear)
-    pages = first | large({leaf for leaf in leaves if layout.in_ram(leaf)}, first)
-    pages |= layout.template_pages[template] | {address & ~(PAGE - 1) for address in changes}
+    reach = Reach(layout, case, changes, fields)
+    pages = layout.template_pages[case["memory"][0]] | {address & ~(PAGE - 1) for address in changes}
+    pages |= {fields.get(field, 0) & FRAME for field in PAGE_FIELDS}
+    for access in case.get("accesses", []):
+        pages |= reach.pages(number(access["linear"]), access["size"])
+    if "linear" in case.get("instruction", {}):
+        pages |= reach.pages(number(case["instruction"]["linear"]), PAGE)
     return {page for page in pages if layout.is_usable(page)} - layout.regions
 
 
