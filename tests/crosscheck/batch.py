@@ -1,0 +1,543 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches for the payload, and answers out of what it prints. docs/vectors.md has the experiments, payload/batch.c the layout.
+
+    layout = Layout(header)
+    refuse(layout, case)          why a case cannot be run on a machine, or None
+    encode(layout, numbered)      the binary batch of (number, case) pairs
+    decode(layout, case, line)    the answer in a line that the payload printed, in the shape of `expect`
+"""
+
+import struct
+
+MAGIC = b"vmxbatch"
+VERSION = 1
+KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE = range(3)
+FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY = 1, 2, 4
+
+PAGE = 0x1000
+MASK64 = (1 << 64) - 1
+FRAME = 0x000ffffffffff000
+# The payload's own memory: itself; the batch and its heap (payload/boot.h).
+RESERVED = [(0x200000, 0x300000), (0x60000000, 0x80000000), (0x9f000, 0x100000)]
+
+FIELD_EPTP, FIELD_PML, FIELD_VE = 0x201a, 0x200e, 0x202a
+FIELD_EXIT_STORE = 0x2006
+FIELD_PRIMARY, FIELD_SECONDARY, FIELD_ENTRY = 0x4002, 0x401e, 0x4012
+FIELD_INJECT = 0x4016
+FIELD_CR3, FIELD_RIP, FIELD_CS_BASE, FIELD_CS_ACCESS = 0x6802, 0x681e, 0x6808, 0x4816
+FIELD_GUEST_CR4, CR4_PAE = 0x6804, 0x20
+FIELD_HOST_CR3, FIELD_HOST_RIP, FIELD_HOST_RSP = 0x6c02, 0x6c16, 0x6c14
+# Pages that hardware writes: PML, virtualization exceptions, MSRs stored, virtual-APIC and APIC-access page.
+PAGE_FIELDS = [FIELD_PML, FIELD_VE, FIELD_EXIT_STORE, 0x2012, 0x2014]
+
+GPRS = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"] + [f"r{i}" for i in range(8, 16)]
+# Where the guest's code finds address and value of its first, second and third data access.
+ACCESS_REGISTERS = [("rbx", "rax"), ("rsi", "rcx"), ("rdi", "rdx")]
+
+STEPS = ["vmxon", "vmxoff", "vmclear", "vmptrld", "vmptrst", "vmread", "vmwrite", "vmlaunch", "vmresume", "vmcall",
+         "vmfunc", "invept", "invvpid", "poke", "peek", "set_cr0", "set_cr4", "wrmsr", "rdmsr", "fill"]
+
+RESULT_NOT_RUNNABLE = "not_runnable"
+
+
+def number(text):
+    """An integer of a vector: a hexadecimal string, or a JSON number."""
+    return int(text, 16) if isinstance(text, str) else text
+
+
+def numbers(mapping):
+    return {number(key): number(value) for key, value in mapping.items()}
+
+
+def hexadecimal(value):
+    return f"{value:#x}"
+
+
+def not_runnable(reason):
+    return {"result": RESULT_NOT_RUNNABLE, "reason": reason}
+
+
+# ---- What a header says, once for all of its cases ----
+
+class Layout:
+    """A header with its templates as numbers, and the memory that is the payload's."""
+
+    def __init__(self, header):
+        self.header = header
+        self.vmcs = {name: numbers(template) for name, template in header["vmcs"].items()}
+        self.memory = {name: numbers(template) for name, template in header["memory"].items()}
+        self.roots = list(header.get("root") or {"default": None})
+        self.ram = [(number(start), number(start) + number(length)) for start, length in header["ram"]]
+        self.fields = writable_fields(header)
+        self.landings = self._landings()
+        self.landing_frames = {value & 0xffffffff & ~(PAGE - 1) for pair in self.landings for value in pair}
+        self.regions = {number(header["vmxon_pointer"]), number(header["vmcs_pointer"])}
+        self.template_pages = {name: {address & ~(PAGE - 1) for address in words}
+                               for name, words in self.memory.items()}
+
+    def _landings(self):
+        """HOST_RIP and HOST_CR3 of the templates: there the payload must be when the guest exits."""
+        return sorted({(fields[FIELD_HOST_RIP], fields.get(FIELD_HOST_CR3, 0))
+                       for fields in self.vmcs.values() if FIELD_HOST_RIP in fields})
+
+    def in_ram(self, address):
+        return any(start <= address < end for start, end in self.ram)
+
+    def is_usable(self, address):
+        """Memory, and not the payload's."""
+        return self.in_ram(address) and not is_reserved(address) and address & ~(PAGE - 1) not in self.landing_frames
+
+    def fields_of(self, case):
+        """All fields that the case gives a value: {encoding: value}."""
+        template, changes = case["vmcs"]
+        return {**self.vmcs[template], **numbers(changes)}
+
+
+def writable_fields(header):
+    """Encodings that a template writes: all that exist, without the read-only ones (type 1) and host RSP."""
+    fields = [number(field) for field in header["cpu"]["vmcs_fields"]]
+    return [field for field in fields if field >> 10 & 3 != 1 and field != FIELD_HOST_RSP]
+
+
+def is_reserved(address):
+    return any(start <= address < end for start, end in RESERVED)
+
+
+# ---- Which pages a guest may change ----
+
+class Reach:
+    """
+    Where an access of a case can end if nothing stops it: a walk that asks for no rights and sees no reserved bit.
+
+        linear --guest's tables--> guest-physical --EPT--> host-physical
+                     `-- each table's own address --EPT--'
+    """
+
+    def __init__(self, layout, case, changes, fields):
+        self.layout, self.fields = layout, fields
+        self.template, self.changes = layout.memory[case["memory"][0]], changes
+
+    def field(self, encoding):
+        return self.fields.get(encoding, 0)
+
+    def word(self, hpa):
+        return self.changes.get(hpa, self.template.get(hpa, 0))
+
+    def ept(self, gpa):
+        """Host-physical address, or None."""
+        if not (self.field(FIELD_PRIMARY) >> 31 & 1 and self.field(FIELD_SECONDARY) >> 1 & 1):
+            return gpa
+        table = self.field(FIELD_EPTP)
+        for level in range(table >> 3 & 7, -1, -1):
+            shift = 12 + 9 * level
+            entry = self.word((table & FRAME) + (gpa >> shift & 511) * 8)
+            if level == 0 or level < 3 and entry & 0x80:
+                return entry & FRAME & -(1 << shift) | gpa & (1 << shift) - 1
+            if not entry & 0x407:
+                return None
+            table = entry
+        return None
+
+    def tables(self, linear, table, top, bits, size):
+        """Guest-physical address by `top` + 1 levels of tables with 1 << bits entries of `size` bytes, or None."""
+        for level in range(top, -1, -1):
+            shift = 12 + bits * level
+            hpa = self.ept((table & FRAME) + (linear >> shift & (1 << bits) - 1) * size)
+            if hpa is None:
+                return None
+            entry = self.word(hpa & ~7) >> 8 * (hpa & 7) & (1 << 8 * size) - 1
+            if not entry & 1:
+                return None
+            if level == 0 or entry & 0x80 and level < 3:
+                high = (entry >> 13 & 0xff) << 32 if size == 4 and level else 0
+                return (entry | high) & FRAME & -(1 << shift) | linear & (1 << shift) - 1
+            table = entry
+        return None
+
+    def guest(self, linear):
+        """Guest-physical address, or None."""
+        cr0, cr3, cr4 = (self.field(encoding) for encoding in (0x6800, FIELD_CR3, FIELD_GUEST_CR4))
+        if not cr0 >> 31 & 1:
+            return linear & 0xffffffff
+        if self.field(FIELD_ENTRY) & 0x200:
+            return self.tables(linear, cr3, 4 if cr4 >> 12 & 1 else 3, 9, 8)
+        linear &= 0xffffffff
+        if not cr4 & CR4_PAE:
+            return self.tables(linear, cr3, 1, 10, 4)
+        return self.tables(linear & 0x3fffffff, self.field(0x280a + 2 * (linear >> 30)), 1, 9, 8)
+
+    def pages(self, linear, size):
+        found = set()
+        for address in (linear, linear + size - 1):
+            gpa = self.guest(address & MASK64)
+            hpa = None if gpa is None else self.ept(gpa)
+            found |= set() if hpa is None else {hpa & ~(PAGE - 1)}
+        return found
+
+
+def touched_pages(layout, case, changes, fields):
+    """A superset of the pages that hardware may write on behalf of the guest."""
+    reach = Reach(layout, case, changes, fields)
+    pages = layout.template_pages[case["memory"][0]] | {address & ~(PAGE - 1) for address in changes}
+    pages |= {fields.get(field, 0) & FRAME for field in PAGE_FIELDS}
+    for access in case.get("accesses", []):
+        pages |= reach.pages(number(access["linear"]), access["size"])
+    if "linear" in case.get("instruction", {}):
+        pages |= reach.pages(number(case["instruction"]["linear"]), PAGE)
+    return {page for page in pages if layout.is_usable(page)} - layout.regions
+
+
+# ---- Why a case cannot be run ----
+
+def refuse_access(fields, case):
+    first = case["accesses"][0]
+    start = fields.get(FIELD_CS_BASE, 0) + fields.get(FIELD_RIP, 0)
+    is_64 = fields.get(FIELD_ENTRY, 0) & 0x200 and fields.get(FIELD_CS_ACCESS, 0) & 0x2000
+    start &= MASK64 if is_64 else 0xffffffff
+    if first["type"] != "fetch" or number(first["linear"]) != start:
+        return "the first access is not the fetch of the guest's first instruction"
+    if sum(access["type"] != "fetch" for access in case["accesses"]) > len(ACCESS_REGISTERS):
+        return "more data accesses than registers for them"
+    if fields.get(FIELD_INJECT, 0) >> 31 & 1:
+        return "the VM entry injects an event"
+    return None
+
+
+def refuse_memory(layout, addresses):
+    for address in addresses:
+        if not layout.in_ram(address):
+            return f"there is no memory at {address:#x}"
+        if not layout.is_usable(address):
+            return f"memory at {address:#x} belongs to the payload"
+    return None
+
+
+def refuse(layout, case):
+    """None, or why no machine can run this case in the payload."""
+    if case["kind"] not in ("access", "entry", "intercept", "instructions"):
+        return f"no such kind: {case['kind']}"
+    template, changes = case["memory"]
+    reason = refuse_memory(layout, layout.template_pages[template]) or refuse_memory(layout, numbers(changes))
+    if reason is None and case["kind"] == "access":
+        return refuse_access(layout.fields_of(case), case)
+    return reason
+
+
+# ---- Encoding ----
+
+class Pages:
+    """The pages that the cases of one batch use; words are named by page and place in it."""
+
+    def __init__(self, layout):
+        self.layout = layout
+        self.numbers = {}
+        for region in sorted(layout.regions):
+            self.page(region)
+
+    def page(self, address):
+        return self.numbers.setdefault(address & ~(PAGE - 1), len(self.numbers))
+
+    def words(self, mapping):
+        return b"".join(struct.pack("<IQ", self.page(address) << 9 | (address & (PAGE - 1)) >> 3, value)
+                        for address, value in mapping.items())
+
+    def list(self, pages):
+        return struct.pack(f"<H{len(pages)}H", len(pages), *(self.page(page) for page in sorted(pages)))
+
+
+def encode_fields(mapping):
+    changes = [(number(field), number(value)) for field, value in mapping.items() if number(field) != FIELD_HOST_RSP]
+    return struct.pack("<H", len(changes)) + b"".join(struct.pack("<IQ", *change) for change in changes)
+
+
+def registers_of(case):
+    """General-purpose registers at the guest's first instruction; `registers` of the case overrides."""
+    registers = {}
+    data = [access for access in case.get("accesses", []) if access["type"] != "fetch"]
+    for access, (address, value) in zip(data, ACCESS_REGISTERS):
+        registers[address] = number(access["linear"])
+        registers[value] = number(access.get("value", 0))
+    registers.update(instruction_registers(case.get("instruction", {})) if case["kind"] == "intercept" else {})
+    registers.update({name: number(value) for name, value in case.get("registers", {}).items()})
+    return registers
+
+
+def instruction_registers(instruction):
+    op = instruction.get("op")
+    if op in ("rdmsr", "wrmsr"):
+        value = number(instruction.get("value", 0))
+        return {"rcx": number(instruction["msr"]), "rax": value & 0xffffffff, "rdx": value >> 32}
+    if op in ("in", "out"):
+        return {"rdx": number(instruction["port"]), "rax": number(instruction.get("value", 0))}
+    if op in ("ins", "outs"):
+        linear = number(instruction["linear"])
+        return {"rdx": number(instruction["port"]), "rdi": linear, "rsi": linear,
+                "rcx": number(instruction.get("count", 1))}
+    return {}
+
+
+def encode_guest(pages, case):
+    layout = pages.layout
+    changes = numbers(case["memory"][1])
+    fields = layout.fields_of(case)
+    flags = FLAG_REPORT_MEMORY if case["kind"] == "access" else 0
+    flags |= FLAG_LAUNCHED if case.get("launch_state") == "launched" else 0
+    flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
+    registers = registers_of(case)
+    return b"".join([
+        struct.pack("<BBBBBI", KIND_GUEST, flags, list(layout.vmcs).index(case["vmcs"][0]),
+                    list(layout.memory).index(case["memory"][0]), layout.roots.index(case.get("root", "default")),
+                    number(case.get("pkru", 0))),
+        struct.pack("<B", len(registers)),
+        b"".join(struct.pack("<BQ", GPRS.index(name), value & MASK64) for name, value in registers.items()),
+        encode_fields(case["vmcs"][1]),
+        pages.list(touched_pages(layout, case, changes, fields)),
+        struct.pack("<H", len(changes)), pages.words(changes),
+    ])
+
+
+def step_operands(layout, step):
+    op = step["op"]
+    get = lambda key: number(step.get(key, 0)) & MASK64
+    if op in ("vmread", "vmwrite"):
+        return get("field"), get("value"), 0
+    if op in ("wrmsr", "rdmsr"):
+        return get("msr"), get("value"), 0
+    if op in ("invept", "invvpid"):
+        low, high = map(number, step["descriptor"])
+        return get("type"), low, high
+    if op in ("poke", "peek"):
+        return get("address"), step["size"], get("value")
+    if op in ("set_cr0", "set_cr4"):
+        return get("value"), 0, 0
+    if op == "fill":
+        return list(layout.vmcs).index(step["vmcs"][0]), 0, 0
+    if op == "vmfunc":
+        return get("function"), get("index"), 0
+    return get("address"), 0, 0
+
+
+def encode_step(layout, step):
+    changes = step["vmcs"][1] if step["op"] == "fill" else {}
+    return struct.pack("<BQQQ", STEPS.index(step["op"]), *step_operands(layout, step)) + encode_fields(changes)
+
+
+def encode_instructions(pages, case):
+    layout = pages.layout
+    template, changes = case["memory"][0], numbers(case["memory"][1])
+    used = layout.template_pages[template] | {address & ~(PAGE - 1) for address in changes} | layout.regions
+    for step in case["steps"]:
+        used |= {number(step.get(key, 0)) & FRAME for key in ("address", "value")}
+    used = {page for page in used if layout.is_usable(page)}
+    return b"".join([
+        struct.pack("<BBB", KIND_INSTRUCTIONS, layout.roots.index(case.get("root", "default")),
+                    list(layout.memory).index(template)),
+        pages.list(used),
+        struct.pack("<H", len(changes)), pages.words(changes),
+        struct.pack("<H", len(case["steps"])), b"".join(encode_step(layout, step) for step in case["steps"]),
+    ])
+
+
+def encode_case(pages, index, case):
+    if case["kind"] == "capture":
+        body = struct.pack("<B", KIND_CAPTURE)
+    elif case["kind"] == "instructions":
+        body = encode_instructions(pages, case)
+    else:
+        body = encode_guest(pages, case)
+    return struct.pack("<II", len(body) + 4, index) + body
+
+
+def encode_root(state):
+    state = state or {"cr0": "0x80000031", "cr4": "0x2020", "efer": "0x500"}
+    return struct.pack("<QQQ", *(number(state[key]) for key in ("cr0", "cr4", "efer")))
+
+
+def encode(layout, cases, serial=False):
+    """The batch of `cases`, a list of (number, case); the payload begins each line with the case's number."""
+    header = layout.header
+    pages = Pages(layout)
+    memory = [pages.words(words) for words in layout.memory.values()]
+    bodies = [encode_case(pages, index, case) for index, case in cases]
+    return b"".join(
+        [MAGIC, struct.pack("<II", VERSION, 1 if serial else 0),
+         struct.pack("<QQ", number(header["vmxon_pointer"]), number(header["vmcs_pointer"])),
+         struct.pack(f"<I{len(layout.fields)}I", len(layout.fields), *layout.fields),
+         struct.pack("<I", len(layout.vmcs))]
+        + [struct.pack("<Q", template.get(field, 0)) for template in layout.vmcs.values() for field in layout.fields]
+        + [struct.pack("<I", len(pages.numbers)), struct.pack(f"<{len(pages.numbers)}Q", *pages.numbers),
+           struct.pack("<I", len(memory))]
+        + [struct.pack("<I", len(words) // 12) + words for words in memory]
+        + [struct.pack("<I", len(layout.roots))]
+        + [encode_root((header.get("root") or {}).get(name)) for name in layout.roots]
+        + [struct.pack("<I", len(layout.landings))] + [struct.pack("<QQ", *place) for place in layout.landings]
+        + [struct.pack("<I", len(bodies))] + bodies)
+
+
+# ---- Decoding ----
+
+def parse_line(line):
+    """(number, word, {key: value}) of a line of a guest experiment."""
+    first, *tokens = line.split()
+    values = {}
+    word = None
+    for token in tokens:
+        key, equals, value = token.partition("=")
+        if not equals:
+            word = key
+        elif key == "m":
+            pairs = (pair.split(":") for pair in value.split(","))
+            values["m"] = {int(address, 16): int(word_value, 16) for address, word_value in pairs}
+        else:
+            values.setdefault(key, int(value, 16) if key != "refused" else value)
+    return int(first), word, values
+
+
+def event(answer, info_key, code_key, info, code):
+    answer[info_key] = hexadecimal(info)
+    if info >> 11 & 1:
+        answer[code_key] = hexadecimal(code)
+
+
+def decode_failure(word, values):
+    """VM-entry failures of all sorts; None: the guest was entered."""
+    if word == "invalid":
+        return {"result": "vmfail", "kind": "invalid"}
+    if word == "valid":
+        return {"result": "vmfail", "kind": "valid", "error": values["e"]}
+    if values["r"] >> 31:
+        return {"result": "entry_failure", "exit_reason": values["r"] & 0xffff, "qualification": hexadecimal(values["q"])}
+    return None
+
+
+def decode_exit(values):
+    reason = values["r"] & 0xffff
+    answer = {"result": "exit", "exit_reason": reason}
+    if reason != 49:
+        answer["qualification"] = hexadecimal(values["q"])
+    if reason == 0:
+        event(answer, "intr_info", "intr_error_code", values["ii"], values["ie"])
+    if reason in (48, 49):
+        answer["guest_physical"] = hexadecimal(values["gp"])
+    if reason == 48 and values["q"] & 0x80:
+        answer["guest_linear"] = hexadecimal(values["gl"])
+    return answer
+
+
+def decode_guest_exception(values):
+    """What was being delivered when the guest exited."""
+    vector = values["vi"] & 0xff
+    answer = {"result": "guest_exception", "vector": vector}
+    if values["vi"] >> 11 & 1:
+        answer["error_code"] = hexadecimal(values["ve"])
+    if vector == 14:
+        answer["cr2"] = hexadecimal(values["cr2"])
+    return answer
+
+
+def read_values(case, values):
+    data = [access for access in case["accesses"] if access["type"] != "fetch"]
+    registers = {id(access): pair[1] for access, pair in zip(data, ACCESS_REGISTERS)}
+    return [hexadecimal(values[registers[id(access)]] & ((1 << 8 * access["size"]) - 1))
+            if access["type"] == "read" else None for access in case["accesses"]]
+
+
+def decode_access_result(case, values):
+    last = case["accesses"][-1]
+    fetch = [access for access in case["accesses"] if access["type"] == "fetch"][-1]
+    here = values["cs"] + values["rip"]
+    behind = number(fetch["linear"]) + fetch["size"]
+    end = number(fetch["linear"]) if last is fetch else behind
+    same = lambda left, right: (left ^ right) & 0xffffffff == 0
+    if values["vi"] >> 31 & 1:
+        return decode_guest_exception(values)
+    if values["r"] & 0xffff == 18 and (same(here, end) or same(here, behind)):
+        answer = {"result": "complete"}
+        if any(access["type"] == "read" for access in case["accesses"]):
+            answer["values"] = read_values(case, values)
+        return answer
+    if last is not fetch and same(here, behind) and values["r"] & 0xffff not in (62,):
+        return not_runnable("the guest did not reach the VMCALL behind its last access")
+    return decode_exit(values)
+
+
+def decode_access(layout, case, word, values):
+    failure = decode_failure(word, values)
+    if failure:
+        return failure
+    answer = decode_access_result(case, values)
+    if answer["result"] == RESULT_NOT_RUNNABLE:
+        return answer
+    fields = layout.fields_of(case)
+    answer["memory"] = {hexadecimal(address): hexadecimal(value) for address, value in sorted(values.get("m", {}).items())}
+    if fields.get(FIELD_PRIMARY, 0) >> 31 & 1 and fields.get(FIELD_SECONDARY, 0) >> 17 & 1:
+        answer["pml_index"] = values["pml"]
+    return answer
+
+
+def decode_entry(layout, case, word, values):
+    del layout, case
+    return decode_failure(word, values) or {"result": "entered"}
+
+
+def decode_intercept(layout, case, word, values):
+    del layout, case
+    failure = decode_failure(word, values)
+    if failure:
+        return failure
+    if values["vi"] >> 31 & 1:
+        return decode_guest_exception(values)
+    if values["r"] & 0xffff == 18:
+        return {"result": "complete"}
+    return decode_exit(values)
+
+
+def decode_step(word):
+    status, *rest = word.split(":")
+    if status == "ok":
+        return {"status": "ok", "value": hexadecimal(int(rest[0], 16))} if rest else {"status": "ok"}
+    if status == "invalid":
+        return {"status": "vmfail_invalid"}
+    if status == "valid":
+        return {"status": "vmfail_valid", "error": int(rest[0], 16)}
+    if status == "exception":
+        answer = {"status": "exception", "vector": int(rest[0], 16)}
+        return {**answer, "error_code": hexadecimal(int(rest[1], 16))} if len(rest) > 1 else answer
+    reason, qualification = (int(text, 16) for text in rest)
+    if reason >> 31:
+        return {"status": "entry_failure", "exit_reason": reason & 0xffff, "qualification": hexadecimal(qualification)}
+    return {"status": "ok", "exit_reason": reason & 0xffff}
+
+
+DECODERS = {"access": decode_access, "entry": decode_entry, "intercept": decode_intercept}
+
+
+def decode(layout, case, line):
+    """The answer in a line of the payload: an object in the shape of `expect`, for instructions a list of steps."""
+    if case["kind"] == "instructions":
+        return [decode_step(word) for word in line.split()[1:]]
+    _, word, values = parse_line(line)
+    if "refused" in values:
+        return not_runnable(f"the payload could not prepare it: {values['refused']}")
+    if "nofield" in values:
+        return not_runnable(f"the machine has no VMCS field {values['nofield']:#x}")
+    if word == "exception":
+        return not_runnable(f"VMLAUNCH or VMRESUME raised exception {values['v']}")
+    return DECODERS[case["kind"]](layout, case, word, values)
+
+
+def decode_profile(line):
+    """The header's `cpu` object from the line of a capture."""
+    cpu = {"msr": {}, "cpuid": {}, "vmcs_fields": []}
+    for token in line.split()[1:]:
+        kind, _, rest = token.partition(":")
+        key, _, value = rest.partition("=")
+        if kind == "msr":
+            cpu["msr"][f"0x{key}"] = f"0x{value}"
+        elif kind == "cpuid":
+            leaf, subleaf = key.split(".")
+            cpu["cpuid"][f"0x{leaf}.{subleaf}"] = [f"0x{part}" for part in value.split(",")]
+        elif kind == "field":
+            cpu["vmcs_fields"].append(f"0x{key}")
+    widths = int(cpu["cpuid"].get("0x80000008.0", ["0x3024"])[0], 16)
+    return {"maxphyaddr": widths & 0xff, "linear_width": widths >> 8 & 0xff, **cpu}
