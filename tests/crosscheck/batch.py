@@ -7,6 +7,7 @@
     decode(layout, case, line)    the answer in a line that the payload printed, in the shape of `expect`
 """
 
+import collections
 import struct
 
 MAGIC = b"vmxbatch"
@@ -122,6 +123,9 @@ class Reach:
 
     def word(self, hpa):
         return self.changes.get(hpa, self.template.get(hpa, 0))
+
+    def byte(self, hpa):
+        return self.word(hpa & ~7) >> 8 * (hpa & 7) & 0xff
 
     def ept(self, gpa):
         """Host-physical address, or None."""
@@ -276,10 +280,26 @@ def instruction_registers(instruction):
     return {}
 
 
+def with_immediate(layout, case, changes, fields):
+    """The changes with the port in the guest's first instruction, if that is IN or OUT with an immediate port."""
+    instruction = case.get("instruction")
+    if case["kind"] != "intercept" or not instruction.get("immediate"):
+        return changes
+    reach = Reach(layout, case, changes, fields)
+    gpa = reach.guest(fields.get(FIELD_CS_BASE, 0) + fields.get(FIELD_RIP, 0))
+    hpa = None if gpa is None else reach.ept(gpa)
+    if hpa is None:
+        return changes
+    place = hpa + 1 + (reach.byte(hpa) == 0x66)
+    shift = 8 * (place & 7)
+    word = reach.word(place & ~7) & ~(0xff << shift)
+    return {**changes, place & ~7: word | number(instruction["port"]) << shift}
+
+
 def encode_guest(pages, case):
     layout = pages.layout
-    changes = numbers(case["memory"][1])
     fields = layout.fields_of(case)
+    changes = with_immediate(layout, case, numbers(case["memory"][1]), fields)
     flags = FLAG_REPORT_MEMORY if case["kind"] == "access" else 0
     flags |= FLAG_LAUNCHED if case.get("launch_state") == "launched" else 0
     flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
@@ -377,20 +397,19 @@ def encode(layout, cases, serial=False):
 # ---- Decoding ----
 
 def parse_line(line):
-    """(number, word, {key: value}) of a line of a guest experiment."""
-    first, *tokens = line.split()
-    values = {}
+    """(word, {key: value}, {address: changed bits}) of a line of a guest experiment. What is 0 is not printed."""
+    values, memory = collections.defaultdict(int), {}
     word = None
-    for token in tokens:
+    for token in line.split()[1:]:
         key, equals, value = token.partition("=")
         if not equals:
             word = key
         elif key == "m":
             pairs = (pair.split(":") for pair in value.split(","))
-            values["m"] = {int(address, 16): int(word_value, 16) for address, word_value in pairs}
+            memory = {int(word, 16) << 3: int(bits, 16) for word, bits in pairs}
         else:
-            values.setdefault(key, int(value, 16) if key != "refused" else value)
-    return int(first), word, values
+            values.setdefault(key, value if key == "refused" else int(value, 16))
+    return word, values, memory
 
 
 def event(answer, info_key, code_key, info, code):
@@ -461,7 +480,7 @@ def decode_access_result(case, values):
     return decode_exit(values)
 
 
-def decode_access(layout, case, word, values):
+def decode_access(layout, case, word, values, memory):
     failure = decode_failure(word, values)
     if failure:
         return failure
@@ -469,19 +488,21 @@ def decode_access(layout, case, word, values):
     if answer["result"] == RESULT_NOT_RUNNABLE:
         return answer
     fields = layout.fields_of(case)
-    answer["memory"] = {hexadecimal(address): hexadecimal(value) for address, value in sorted(values.get("m", {}).items())}
+    initial = {**layout.memory[case["memory"][0]], **numbers(case["memory"][1])}
+    answer["memory"] = {hexadecimal(address): hexadecimal(initial.get(address, 0) ^ bits)
+                        for address, bits in sorted(memory.items())}
     if fields.get(FIELD_PRIMARY, 0) >> 31 & 1 and fields.get(FIELD_SECONDARY, 0) >> 17 & 1:
         answer["pml_index"] = values["pml"]
     return answer
 
 
-def decode_entry(layout, case, word, values):
-    del layout, case
+def decode_entry(layout, case, word, values, memory):
+    del layout, case, memory
     return decode_failure(word, values) or {"result": "entered"}
 
 
-def decode_intercept(layout, case, word, values):
-    del layout, case
+def decode_intercept(layout, case, word, values, memory):
+    del layout, case, memory
     failure = decode_failure(word, values)
     if failure:
         return failure
@@ -516,14 +537,14 @@ def decode(layout, case, line):
     """The answer in a line of the payload: an object in the shape of `expect`, for instructions a list of steps."""
     if case["kind"] == "instructions":
         return [decode_step(word) for word in line.split()[1:]]
-    _, word, values = parse_line(line)
+    word, values, memory = parse_line(line)
     if "refused" in values:
         return not_runnable(f"the payload could not prepare it: {values['refused']}")
     if "nofield" in values:
         return not_runnable(f"the machine has no VMCS field {values['nofield']:#x}")
     if word == "exception":
         return not_runnable(f"VMLAUNCH or VMRESUME raised exception {values['v']}")
-    return DECODERS[case["kind"]](layout, case, word, values)
+    return DECODERS[case["kind"]](layout, case, word, values, memory)
 
 
 def decode_profile(line):

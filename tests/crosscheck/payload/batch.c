@@ -23,55 +23,52 @@ enum case_kind {
     KIND_CAPTURE,
 };
 
-const uint8_t *take_bytes(struct cursor *cursor, size_t length)
-{
-    const uint8_t *const bytes = cursor->next;
-
-    if (length > (size_t)(cursor->end - cursor->next)) {
-        console_text("payload: the batch is cut off");
-        console_flush();
-        machine_end(4);
-    }
-    cursor->next += length;
-    return bytes;
-}
-
-static uint64_t take(struct cursor *cursor, size_t length)
-{
-    const uint8_t *const bytes = take_bytes(cursor, length);
-    uint64_t value = 0;
-
-    for (size_t i = length; i-- != 0;)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
-uint8_t take_u8(struct cursor *cursor)
-{
-    return (uint8_t)take(cursor, 1);
-}
-
-uint16_t take_u16(struct cursor *cursor)
-{
-    return (uint16_t)take(cursor, 2);
-}
-
-uint32_t take_u32(struct cursor *cursor)
-{
-    return (uint32_t)take(cursor, 4);
-}
-
-uint64_t take_u64(struct cursor *cursor)
-{
-    return take(cursor, 8);
-}
-
-static void refuse(const char *text)
+static _Noreturn void refuse(const char *text)
 {
     console_text("payload: ");
     console_text(text);
     console_flush();
     machine_end(4);
+}
+
+const uint8_t *take_bytes(struct cursor *cursor, size_t length)
+{
+    const uint8_t *const bytes = cursor->next;
+
+    if (length > (size_t)(cursor->end - cursor->next))
+        refuse("the batch is cut off");
+    cursor->next += length;
+    return bytes;
+}
+
+/* x86 loads need no alignment. */
+uint8_t take_u8(struct cursor *cursor)
+{
+    return *take_bytes(cursor, 1);
+}
+
+uint16_t take_u16(struct cursor *cursor)
+{
+    uint16_t value;
+
+    __builtin_memcpy(&value, take_bytes(cursor, sizeof(value)), sizeof(value));
+    return value;
+}
+
+uint32_t take_u32(struct cursor *cursor)
+{
+    uint32_t value;
+
+    __builtin_memcpy(&value, take_bytes(cursor, sizeof(value)), sizeof(value));
+    return value;
+}
+
+uint64_t take_u64(struct cursor *cursor)
+{
+    uint64_t value;
+
+    __builtin_memcpy(&value, take_bytes(cursor, sizeof(value)), sizeof(value));
+    return value;
 }
 
 static void parse_memory(struct batch *batch, struct cursor *cursor)

@@ -96,6 +96,8 @@ void console_number(uint64_t value)
 
 void console_key(const char *key, uint64_t value)
 {
+    if (value == 0)
+        return;
     put(' ');
     console_text(key);
     put('=');

@@ -23,7 +23,7 @@ void console_use_serial(void);
 void console_text(const char *text);
 void console_hex(uint64_t value);
 void console_number(uint64_t value);
-void console_key(const char *key, uint64_t value); /* " key=value", hexadecimal */
+void console_key(const char *key, uint64_t value); /* " key=value", hexadecimal; 0: nothing */
 void console_flush(void);                          /* ends the line */
 void console_print(const char *format, ...) VMXC_PRINTF(1, 2);
 
