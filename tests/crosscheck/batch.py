@@ -39,6 +39,7 @@ STEPS = ["vmxon", "vmxoff", "vmclear", "vmptrld", "vmptrst", "vmread", "vmwrite"
          "vmfunc", "invept", "invvpid", "poke", "peek", "set_cr0", "set_cr4", "wrmsr", "rdmsr", "fill"]
 
 RESULT_NOT_RUNNABLE = "not_runnable"
+NEVER_BACK = "the guest did not come back by itself"
 
 
 def number(text):
@@ -431,6 +432,8 @@ def decode_failure(word, values):
 
 def decode_exit(values):
     reason = values["r"] & 0xffff
+    if is_watchdog(values["ii"]) and reason == 0:
+        return not_runnable(NEVER_BACK)
     answer = {"result": "exit", "exit_reason": reason}
     if reason != 49:
         answer["qualification"] = hexadecimal(values["q"])
@@ -443,8 +446,15 @@ def decode_exit(values):
     return answer
 
 
+def is_watchdog(info):
+    """The event is an NMI: nothing but the payload's watchdog sends one."""
+    return info >> 31 & 1 and info >> 8 & 7 == 2
+
+
 def decode_guest_exception(values):
     """What was being delivered when the guest exited."""
+    if is_watchdog(values["vi"]):
+        return not_runnable(NEVER_BACK)
     vector = values["vi"] & 0xff
     answer = {"result": "guest_exception", "vector": vector}
     if values["vi"] >> 11 & 1:

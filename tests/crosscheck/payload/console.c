@@ -13,12 +13,12 @@ static char line[65536];
 static size_t length;
 static bool serial;
 
-static void out8(uint16_t port, uint8_t value)
+void out8(uint16_t port, uint8_t value)
 {
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
-static uint8_t in8(uint16_t port)
+uint8_t in8(uint16_t port)
 {
     uint8_t value;
 

@@ -14,7 +14,8 @@
 #include "vmxcore/insn_native.h"
 #include "vmxcore/vmcs_setup.h"
 
-#define CR4_PKE UINT64_C(0x400000)
+#define CR4_PKE                UINT64_C(0x400000)
+#define ACTIVITY_WAIT_FOR_SIPI 3
 
 enum guest_flag {
     FLAG_LAUNCHED = 1,
@@ -183,7 +184,9 @@ static void enter_body(void *argument)
 {
     int *const result = argument;
 
+    watchdog_start(vmread(VMXC_VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_WAIT_FOR_SIPI);
     *result = guest_enter(*result);
+    watchdog_stop();
 }
 
 /* ---- What came back ---- */

@@ -30,6 +30,14 @@ void console_print(const char *format, ...) VMXC_PRINTF(1, 2);
 /* Ends the machine: Bochs, then QEMU, then HLT. */
 _Noreturn void machine_end(uint8_t code);
 
+/* ---- Ports, and the watchdog over guests ---- */
+
+void out8(uint16_t port, uint8_t value);
+uint8_t in8(uint16_t port);
+void watchdog_init(void);
+void watchdog_start(bool waits_for_sipi);
+void watchdog_stop(void);
+
 /* ---- Exceptions ---- */
 
 /* The last exception that trap_run caught. */
