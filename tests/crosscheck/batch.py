@@ -13,7 +13,7 @@ import struct
 MAGIC = b"vmxbatch"
 VERSION = 1
 KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE = range(3)
-FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY = 1, 2, 4
+FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY, FLAG_LANDING = 1, 2, 4, 8
 
 PAGE = 0x1000
 MASK64 = (1 << 64) - 1
@@ -297,6 +297,16 @@ def with_immediate(layout, case, changes, fields):
     return {**changes, place & ~7: word | number(instruction["port"]) << shift}
 
 
+def own_landing(layout, case, changes, fields):
+    """(HOST_RIP, HOST_CR3) that are the case's own, 0 for what its template has; None: nothing is, or there is no room."""
+    template = layout.vmcs[case["vmcs"][0]]
+    pair = tuple(0 if fields.get(field, 0) == template.get(field, 0) else fields.get(field, 0) & MASK64
+                 for field in (FIELD_HOST_RIP, FIELD_HOST_CR3))
+    used = {address & ~(PAGE - 1) for address in changes} | layout.template_pages[case["memory"][0]] | layout.regions
+    places = {value & 0xffffffff & ~(PAGE - 1) for value in pair if value}
+    return pair if places and not places & used and all(map(layout.is_usable, places)) else None
+
+
 def encode_guest(pages, case):
     layout = pages.layout
     fields = layout.fields_of(case)
@@ -304,11 +314,13 @@ def encode_guest(pages, case):
     flags = FLAG_REPORT_MEMORY if case["kind"] == "access" else 0
     flags |= FLAG_LAUNCHED if case.get("launch_state") == "launched" else 0
     flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
+    landing = own_landing(layout, case, changes, fields)
+    flags |= FLAG_LANDING if landing else 0
     registers = registers_of(case)
     return b"".join([
-        struct.pack("<BBBBBI", KIND_GUEST, flags, list(layout.vmcs).index(case["vmcs"][0]),
+        struct.pack("<BBBBBIQQ", KIND_GUEST, flags, list(layout.vmcs).index(case["vmcs"][0]),
                     list(layout.memory).index(case["memory"][0]), layout.roots.index(case.get("root", "default")),
-                    number(case.get("pkru", 0))),
+                    number(case.get("pkru", 0)), *(landing or (0, 0))),
         struct.pack("<B", len(registers)),
         b"".join(struct.pack("<BQ", GPRS.index(name), value & MASK64) for name, value in registers.items()),
         encode_fields(case["vmcs"][1]),
@@ -548,6 +560,8 @@ def decode(layout, case, line):
     if case["kind"] == "instructions":
         return [decode_step(word) for word in line.split()[1:]]
     word, values, memory = parse_line(line)
+    if word == "waits":
+        return {"result": "entered"} if case["kind"] == "entry" else not_runnable(NEVER_BACK)
     if "refused" in values:
         return not_runnable(f"the payload could not prepare it: {values['refused']}")
     if "nofield" in values:

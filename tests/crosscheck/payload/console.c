@@ -47,7 +47,7 @@ static void serial_write(const char *text, size_t count)
     }
 }
 
-static void write_out(void)
+void console_show(void)
 {
     const char *next = line;
     size_t count = length;
@@ -61,7 +61,7 @@ static void write_out(void)
 static void put(char character)
 {
     if (length == sizeof(line))
-        write_out();
+        console_show();
     line[length++] = character;
 }
 
@@ -107,7 +107,7 @@ void console_key(const char *key, uint64_t value)
 void console_flush(void)
 {
     put('\n');
-    write_out();
+    console_show();
 }
 
 /* ---- The part of printf that the example hypervisor uses: %s %.4s %c %x %u %d, 'l' and '#' ---- */
@@ -168,7 +168,7 @@ void console_print(const char *format, ...)
         }
     }
     va_end(arguments);
-    write_out();
+    console_show();
 }
 
 /* ---- The end of the machine ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guests that do not come back: halted, or in a loop. The timer reaches them as an NMI, which ends a VM entry into any
- * activity state but wait-for-SIPI; there the I/O APIC of Bochs can send the start-up IPI as well.
+ * Guests that do not come back: halted, or in a loop. The timer reaches them as an NMI, in any activity
+ * state but wait-for-SIPI.
  *
  *     PIT, one shot of 55 ms --> I/O APIC, pins 0 and 2 --> NMI
  *
@@ -12,7 +12,6 @@
 #define IO_APIC          0xfec00000u
 #define REDIRECTION(pin) (0x10u + 2 * (pin))
 #define DELIVER_NMI      0x400u
-#define DELIVER_START_UP 0x610u /* vector 10H */
 #define MASKED           0x10000u
 
 #define PIC_1_DATA  0x21
@@ -52,14 +51,14 @@ void watchdog_init(void)
         route(MASKED);
 }
 
-void watchdog_start(bool waits_for_sipi)
+void watchdog_start(void)
 {
     if (!has_io_apic)
         return;
     out8(PIC_1_DATA, 0xff); /* an experiment may have written there */
     out8(PIC_2_DATA, 0xff);
     out8(PIT_CONTROL, 0x30); /* counter 0, both bytes, mode 0 */
-    route(waits_for_sipi ? DELIVER_START_UP : DELIVER_NMI);
+    route(DELIVER_NMI);
     out8(PIT_COUNT, 0xff);
     out8(PIT_COUNT, 0xff);
 }
