@@ -386,14 +386,14 @@ def encode_root(state):
     return struct.pack("<QQQ", *(number(state[key]) for key in ("cr0", "cr4", "efer")))
 
 
-def encode(layout, cases, serial=False):
+def encode(layout, cases):
     """The batch of `cases`, a list of (number, case); the payload begins each line with the case's number."""
     header = layout.header
     pages = Pages(layout)
     memory = [pages.words(words) for words in layout.memory.values()]
     bodies = [encode_case(pages, index, case) for index, case in cases]
     return b"".join(
-        [MAGIC, struct.pack("<II", VERSION, 1 if serial else 0),
+        [MAGIC, struct.pack("<I", VERSION),
          struct.pack("<QQ", number(header["vmxon_pointer"]), number(header["vmcs_pointer"])),
          struct.pack(f"<I{len(layout.fields)}I", len(layout.fields), *layout.fields),
          struct.pack("<I", len(layout.vmcs))]

@@ -287,6 +287,15 @@ class BochsEngine(Engine):
         return Machine([self.program, "-q", "-f", "bochsrc", "-rc", "commands"], directory, self.hang_seconds)
 
 
+def nested_vmx():
+    """KVM here runs on VT-x and offers it to guests."""
+    try:
+        with open("/sys/module/kvm_intel/parameters/nested", encoding="ascii") as file:
+            return file.read().strip() in ("Y", "1")
+    except OSError:
+        return False
+
+
 class QemuEngine(Engine):
     """QEMU: with KVM and a processor that has VMX, or to the payload's line that there is none."""
 
@@ -302,6 +311,8 @@ class QemuEngine(Engine):
             raise EngineUnavailable(f"kvm: {self.program_name} is not installed")
         if accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
             raise EngineUnavailable("kvm: /dev/kvm cannot be opened")
+        if accelerator == "kvm" and not nested_vmx():
+            raise EngineUnavailable("kvm: no VT-x with nested virtualization (module kvm_intel, parameter nested)")
         self.version = version_of([self.program, "--version"], r"version (\d[\w.]*)")
         self.model = cpu
 

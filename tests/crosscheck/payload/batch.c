@@ -2,7 +2,7 @@
 /*
  * The batch: what batch.py makes of a header and its cases. Little-endian, without padding.
  *
- *     u64 magic, u32 version, u32 flags (1: serial console)
+ *     u64 magic, u32 version
  *     u64 VMXON region, VMCS region
  *     u32 fields, u32 encoding of each
  *     u32 VMCS templates, for each a u64 per field
@@ -99,8 +99,6 @@ static void parse(struct batch *batch, struct cursor *cursor)
 {
     if (take_u64(cursor) != BATCH_MAGIC || take_u32(cursor) != BATCH_VERSION)
         refuse("there is no batch, or one of another version");
-    if (take_u32(cursor) & 1)
-        console_use_serial();
     batch->vmxon_hpa = take_u64(cursor);
     batch->vmcs_hpa = take_u64(cursor);
     batch->field_count = take_u32(cursor);

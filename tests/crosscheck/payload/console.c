@@ -26,9 +26,12 @@ uint8_t in8(uint16_t port)
     return value;
 }
 
-/* 115200 baud, 8 data bits, no parity, 1 stop bit. */
-void console_use_serial(void)
+/* 115200 baud, 8 data bits, no parity, 1 stop bit; if there is a serial port, which its scratch register tells. */
+void console_init(void)
 {
+    out8(SERIAL_PORT + 7, 0x5a);
+    if (in8(SERIAL_PORT + 7) != 0x5a)
+        return;
     out8(SERIAL_PORT + 1, 0);
     out8(SERIAL_PORT + 3, 0x80);
     out8(SERIAL_PORT, 1);

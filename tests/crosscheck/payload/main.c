@@ -68,6 +68,7 @@ static bool check_vmx(void)
 void payload_main(uint32_t magic, uint32_t info)
 {
     trap_init();
+    console_init();
     watchdog_init();
     console_print("payload: started\n");
     const size_t length = find_batch(magic, info);

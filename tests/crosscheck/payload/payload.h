@@ -17,9 +17,9 @@
 #include "vmxcore/hal.h"
 #include "vmxcore/insn_ops.h"
 
-/* ---- Console: one line per experiment, to port E9H and, where the batch says so, to the serial line ---- */
+/* ---- Console: one line per experiment, to port E9H and, where there is one, to the first serial port ---- */
 
-void console_use_serial(void);
+void console_init(void);
 void console_text(const char *text);
 void console_hex(uint64_t value);
 void console_number(uint64_t value);
