@@ -7,12 +7,13 @@
     decode(layout, case, line)    the answer in a line that the payload printed, in the shape of `expect`
 """
 
+import collections
 import struct
 
 MAGIC = b"vmxbatch"
 VERSION = 1
 KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE = range(3)
-FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY = 1, 2, 4
+FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY, FLAG_LANDING = 1, 2, 4, 8
 
 PAGE = 0x1000
 MASK64 = (1 << 64) - 1
@@ -38,6 +39,7 @@ STEPS = ["vmxon", "vmxoff", "vmclear", "vmptrld", "vmptrst", "vmread", "vmwrite"
          "vmfunc", "invept", "invvpid", "poke", "peek", "set_cr0", "set_cr4", "wrmsr", "rdmsr", "fill"]
 
 RESULT_NOT_RUNNABLE = "not_runnable"
+NEVER_BACK = "the guest did not come back by itself"
 
 
 def number(text):
@@ -122,6 +124,9 @@ class Reach:
 
     def word(self, hpa):
         return self.changes.get(hpa, self.template.get(hpa, 0))
+
+    def byte(self, hpa):
+        return self.word(hpa & ~7) >> 8 * (hpa & 7) & 0xff
 
     def ept(self, gpa):
         """Host-physical address, or None."""
@@ -276,18 +281,46 @@ def instruction_registers(instruction):
     return {}
 
 
+def with_immediate(layout, case, changes, fields):
+    """The changes with the port in the guest's first instruction, if that is IN or OUT with an immediate port."""
+    instruction = case.get("instruction")
+    if case["kind"] != "intercept" or not instruction.get("immediate"):
+        return changes
+    reach = Reach(layout, case, changes, fields)
+    gpa = reach.guest(fields.get(FIELD_CS_BASE, 0) + fields.get(FIELD_RIP, 0))
+    hpa = None if gpa is None else reach.ept(gpa)
+    if hpa is None:
+        return changes
+    place = hpa + 1 + (reach.byte(hpa) == 0x66)
+    shift = 8 * (place & 7)
+    word = reach.word(place & ~7) & ~(0xff << shift)
+    return {**changes, place & ~7: word | number(instruction["port"]) << shift}
+
+
+def own_landing(layout, case, changes, fields):
+    """(HOST_RIP, HOST_CR3) that are the case's own, 0 for what its template has; None: nothing is, or there is no room."""
+    template = layout.vmcs[case["vmcs"][0]]
+    pair = tuple(0 if fields.get(field, 0) == template.get(field, 0) else fields.get(field, 0) & MASK64
+                 for field in (FIELD_HOST_RIP, FIELD_HOST_CR3))
+    used = {address & ~(PAGE - 1) for address in changes} | layout.template_pages[case["memory"][0]] | layout.regions
+    places = {value & 0xffffffff & ~(PAGE - 1) for value in pair if value}
+    return pair if places and not places & used and all(map(layout.is_usable, places)) else None
+
+
 def encode_guest(pages, case):
     layout = pages.layout
-    changes = numbers(case["memory"][1])
     fields = layout.fields_of(case)
+    changes = with_immediate(layout, case, numbers(case["memory"][1]), fields)
     flags = FLAG_REPORT_MEMORY if case["kind"] == "access" else 0
     flags |= FLAG_LAUNCHED if case.get("launch_state") == "launched" else 0
     flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
+    landing = own_landing(layout, case, changes, fields)
+    flags |= FLAG_LANDING if landing else 0
     registers = registers_of(case)
     return b"".join([
-        struct.pack("<BBBBBI", KIND_GUEST, flags, list(layout.vmcs).index(case["vmcs"][0]),
+        struct.pack("<BBBBBIQQ", KIND_GUEST, flags, list(layout.vmcs).index(case["vmcs"][0]),
                     list(layout.memory).index(case["memory"][0]), layout.roots.index(case.get("root", "default")),
-                    number(case.get("pkru", 0))),
+                    number(case.get("pkru", 0)), *(landing or (0, 0))),
         struct.pack("<B", len(registers)),
         b"".join(struct.pack("<BQ", GPRS.index(name), value & MASK64) for name, value in registers.items()),
         encode_fields(case["vmcs"][1]),
@@ -353,14 +386,14 @@ def encode_root(state):
     return struct.pack("<QQQ", *(number(state[key]) for key in ("cr0", "cr4", "efer")))
 
 
-def encode(layout, cases, serial=False):
+def encode(layout, cases):
     """The batch of `cases`, a list of (number, case); the payload begins each line with the case's number."""
     header = layout.header
     pages = Pages(layout)
     memory = [pages.words(words) for words in layout.memory.values()]
     bodies = [encode_case(pages, index, case) for index, case in cases]
     return b"".join(
-        [MAGIC, struct.pack("<II", VERSION, 1 if serial else 0),
+        [MAGIC, struct.pack("<I", VERSION),
          struct.pack("<QQ", number(header["vmxon_pointer"]), number(header["vmcs_pointer"])),
          struct.pack(f"<I{len(layout.fields)}I", len(layout.fields), *layout.fields),
          struct.pack("<I", len(layout.vmcs))]
@@ -377,20 +410,19 @@ def encode(layout, cases, serial=False):
 # ---- Decoding ----
 
 def parse_line(line):
-    """(number, word, {key: value}) of a line of a guest experiment."""
-    first, *tokens = line.split()
-    values = {}
+    """(word, {key: value}, {address: changed bits}) of a line of a guest experiment. What is 0 is not printed."""
+    values, memory = collections.defaultdict(int), {}
     word = None
-    for token in tokens:
+    for token in line.split()[1:]:
         key, equals, value = token.partition("=")
         if not equals:
             word = key
         elif key == "m":
             pairs = (pair.split(":") for pair in value.split(","))
-            values["m"] = {int(address, 16): int(word_value, 16) for address, word_value in pairs}
+            memory = {int(word, 16) << 3: int(bits, 16) for word, bits in pairs}
         else:
-            values.setdefault(key, int(value, 16) if key != "refused" else value)
-    return int(first), word, values
+            values.setdefault(key, value if key == "refused" else int(value, 16))
+    return word, values, memory
 
 
 def event(answer, info_key, code_key, info, code):
@@ -412,6 +444,8 @@ def decode_failure(word, values):
 
 def decode_exit(values):
     reason = values["r"] & 0xffff
+    if is_watchdog(values["ii"]) and reason == 0:
+        return not_runnable(NEVER_BACK)
     answer = {"result": "exit", "exit_reason": reason}
     if reason != 49:
         answer["qualification"] = hexadecimal(values["q"])
@@ -424,8 +458,15 @@ def decode_exit(values):
     return answer
 
 
+def is_watchdog(info):
+    """The event is an NMI: nothing but the payload's watchdog sends one."""
+    return info >> 31 & 1 and info >> 8 & 7 == 2
+
+
 def decode_guest_exception(values):
     """What was being delivered when the guest exited."""
+    if is_watchdog(values["vi"]):
+        return not_runnable(NEVER_BACK)
     vector = values["vi"] & 0xff
     answer = {"result": "guest_exception", "vector": vector}
     if values["vi"] >> 11 & 1:
@@ -461,7 +502,7 @@ def decode_access_result(case, values):
     return decode_exit(values)
 
 
-def decode_access(layout, case, word, values):
+def decode_access(layout, case, word, values, memory):
     failure = decode_failure(word, values)
     if failure:
         return failure
@@ -469,19 +510,21 @@ def decode_access(layout, case, word, values):
     if answer["result"] == RESULT_NOT_RUNNABLE:
         return answer
     fields = layout.fields_of(case)
-    answer["memory"] = {hexadecimal(address): hexadecimal(value) for address, value in sorted(values.get("m", {}).items())}
+    initial = {**layout.memory[case["memory"][0]], **numbers(case["memory"][1])}
+    answer["memory"] = {hexadecimal(address): hexadecimal(initial.get(address, 0) ^ bits)
+                        for address, bits in sorted(memory.items())}
     if fields.get(FIELD_PRIMARY, 0) >> 31 & 1 and fields.get(FIELD_SECONDARY, 0) >> 17 & 1:
         answer["pml_index"] = values["pml"]
     return answer
 
 
-def decode_entry(layout, case, word, values):
-    del layout, case
+def decode_entry(layout, case, word, values, memory):
+    del layout, case, memory
     return decode_failure(word, values) or {"result": "entered"}
 
 
-def decode_intercept(layout, case, word, values):
-    del layout, case
+def decode_intercept(layout, case, word, values, memory):
+    del layout, case, memory
     failure = decode_failure(word, values)
     if failure:
         return failure
@@ -516,14 +559,16 @@ def decode(layout, case, line):
     """The answer in a line of the payload: an object in the shape of `expect`, for instructions a list of steps."""
     if case["kind"] == "instructions":
         return [decode_step(word) for word in line.split()[1:]]
-    _, word, values = parse_line(line)
+    word, values, memory = parse_line(line)
+    if word == "waits":
+        return {"result": "entered"} if case["kind"] == "entry" else not_runnable(NEVER_BACK)
     if "refused" in values:
         return not_runnable(f"the payload could not prepare it: {values['refused']}")
     if "nofield" in values:
         return not_runnable(f"the machine has no VMCS field {values['nofield']:#x}")
     if word == "exception":
         return not_runnable(f"VMLAUNCH or VMRESUME raised exception {values['v']}")
-    return DECODERS[case["kind"]](layout, case, word, values)
+    return DECODERS[case["kind"]](layout, case, word, values, memory)
 
 
 def decode_profile(line):

@@ -2,7 +2,7 @@
 /*
  * The batch: what batch.py makes of a header and its cases. Little-endian, without padding.
  *
- *     u64 magic, u32 version, u32 flags (1: serial console)
+ *     u64 magic, u32 version
  *     u64 VMXON region, VMCS region
  *     u32 fields, u32 encoding of each
  *     u32 VMCS templates, for each a u64 per field
@@ -23,55 +23,52 @@ enum case_kind {
     KIND_CAPTURE,
 };
 
-const uint8_t *take_bytes(struct cursor *cursor, size_t length)
-{
-    const uint8_t *const bytes = cursor->next;
-
-    if (length > (size_t)(cursor->end - cursor->next)) {
-        console_text("payload: the batch is cut off");
-        console_flush();
-        machine_end(4);
-    }
-    cursor->next += length;
-    return bytes;
-}
-
-static uint64_t take(struct cursor *cursor, size_t length)
-{
-    const uint8_t *const bytes = take_bytes(cursor, length);
-    uint64_t value = 0;
-
-    for (size_t i = length; i-- != 0;)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
-uint8_t take_u8(struct cursor *cursor)
-{
-    return (uint8_t)take(cursor, 1);
-}
-
-uint16_t take_u16(struct cursor *cursor)
-{
-    return (uint16_t)take(cursor, 2);
-}
-
-uint32_t take_u32(struct cursor *cursor)
-{
-    return (uint32_t)take(cursor, 4);
-}
-
-uint64_t take_u64(struct cursor *cursor)
-{
-    return take(cursor, 8);
-}
-
-static void refuse(const char *text)
+static _Noreturn void refuse(const char *text)
 {
     console_text("payload: ");
     console_text(text);
     console_flush();
     machine_end(4);
+}
+
+const uint8_t *take_bytes(struct cursor *cursor, size_t length)
+{
+    const uint8_t *const bytes = cursor->next;
+
+    if (length > (size_t)(cursor->end - cursor->next))
+        refuse("the batch is cut off");
+    cursor->next += length;
+    return bytes;
+}
+
+/* x86 loads need no alignment. */
+uint8_t take_u8(struct cursor *cursor)
+{
+    return *take_bytes(cursor, 1);
+}
+
+uint16_t take_u16(struct cursor *cursor)
+{
+    uint16_t value;
+
+    __builtin_memcpy(&value, take_bytes(cursor, sizeof(value)), sizeof(value));
+    return value;
+}
+
+uint32_t take_u32(struct cursor *cursor)
+{
+    uint32_t value;
+
+    __builtin_memcpy(&value, take_bytes(cursor, sizeof(value)), sizeof(value));
+    return value;
+}
+
+uint64_t take_u64(struct cursor *cursor)
+{
+    uint64_t value;
+
+    __builtin_memcpy(&value, take_bytes(cursor, sizeof(value)), sizeof(value));
+    return value;
 }
 
 static void parse_memory(struct batch *batch, struct cursor *cursor)
@@ -102,8 +99,6 @@ static void parse(struct batch *batch, struct cursor *cursor)
 {
     if (take_u64(cursor) != BATCH_MAGIC || take_u32(cursor) != BATCH_VERSION)
         refuse("there is no batch, or one of another version");
-    if (take_u32(cursor) & 1)
-        console_use_serial();
     batch->vmxon_hpa = take_u64(cursor);
     batch->vmcs_hpa = take_u64(cursor);
     batch->field_count = take_u32(cursor);

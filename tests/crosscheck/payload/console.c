@@ -13,12 +13,12 @@ static char line[65536];
 static size_t length;
 static bool serial;
 
-static void out8(uint16_t port, uint8_t value)
+void out8(uint16_t port, uint8_t value)
 {
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
-static uint8_t in8(uint16_t port)
+uint8_t in8(uint16_t port)
 {
     uint8_t value;
 
@@ -26,9 +26,12 @@ static uint8_t in8(uint16_t port)
     return value;
 }
 
-/* 115200 baud, 8 data bits, no parity, 1 stop bit. */
-void console_use_serial(void)
+/* 115200 baud, 8 data bits, no parity, 1 stop bit; if there is a serial port, which its scratch register tells. */
+void console_init(void)
 {
+    out8(SERIAL_PORT + 7, 0x5a);
+    if (in8(SERIAL_PORT + 7) != 0x5a)
+        return;
     out8(SERIAL_PORT + 1, 0);
     out8(SERIAL_PORT + 3, 0x80);
     out8(SERIAL_PORT, 1);
@@ -47,7 +50,7 @@ static void serial_write(const char *text, size_t count)
     }
 }
 
-static void write_out(void)
+void console_show(void)
 {
     const char *next = line;
     size_t count = length;
@@ -61,7 +64,7 @@ static void write_out(void)
 static void put(char character)
 {
     if (length == sizeof(line))
-        write_out();
+        console_show();
     line[length++] = character;
 }
 
@@ -96,6 +99,8 @@ void console_number(uint64_t value)
 
 void console_key(const char *key, uint64_t value)
 {
+    if (value == 0)
+        return;
     put(' ');
     console_text(key);
     put('=');
@@ -105,7 +110,7 @@ void console_key(const char *key, uint64_t value)
 void console_flush(void)
 {
     put('\n');
-    write_out();
+    console_show();
 }
 
 /* ---- The part of printf that the example hypervisor uses: %s %.4s %c %x %u %d, 'l' and '#' ---- */
@@ -166,7 +171,7 @@ void console_print(const char *format, ...)
         }
     }
     va_end(arguments);
-    write_out();
+    console_show();
 }
 
 /* ---- The end of the machine ---- */

@@ -109,6 +109,9 @@ bool cpu_has_pku(void)
 
 extern uint8_t landing_code[], landing_code_end[];
 
+/* What was there before the last landing was placed. */
+static uint8_t code_before[32], table_before[VMXC_PAGE_SIZE];
+
 static bool is_free_memory(uint64_t address, uint64_t length)
 {
     return address >= 0x1000 && address + length <= BATCH_ADDRESS &&
@@ -116,15 +119,46 @@ static bool is_free_memory(uint64_t address, uint64_t length)
            !(address + length > 0x9f000 && address < 0x100000);
 }
 
+struct landing {
+    uint8_t *code, *table; /* NULL: there is no memory for it */
+    size_t length;
+};
+
+static struct landing landing_at(uint64_t host_rip, uint64_t host_cr3)
+{
+    struct landing landing = {.length = (size_t)(landing_code_end - landing_code)};
+    const uint64_t code = host_rip & UINT32_MAX; /* what start.S maps there */
+    const uint64_t table = host_cr3 & ~VMXC_PAGE_MASK;
+
+    if (is_free_memory(code, landing.length))
+        landing.code = (uint8_t *)(uintptr_t)code;
+    if (is_free_memory(table, VMXC_PAGE_SIZE))
+        landing.table = (uint8_t *)(uintptr_t)table;
+    return landing;
+}
+
 /* Makes the addresses in HOST_RIP and HOST_CR3 lead to guest_exit and to the payload's paging structures. */
 void landing_place(uint64_t host_rip, uint64_t host_cr3)
 {
-    const uint64_t code = host_rip & UINT32_MAX; /* what start.S maps there */
-    const uint64_t table = host_cr3 & ~VMXC_PAGE_MASK;
-    const size_t length = (size_t)(landing_code_end - landing_code);
+    const struct landing landing = landing_at(host_rip, host_cr3);
 
-    if (is_free_memory(code, length))
-        memcpy((void *)(uintptr_t)code, landing_code, length);
-    if (is_free_memory(table, VMXC_PAGE_SIZE))
-        memcpy((void *)(uintptr_t)table, page_root, VMXC_PAGE_SIZE);
+    if (landing.code != NULL) {
+        memcpy(code_before, landing.code, landing.length);
+        memcpy(landing.code, landing_code, landing.length);
+    }
+    if (landing.table != NULL) {
+        memcpy(table_before, landing.table, VMXC_PAGE_SIZE);
+        memcpy(landing.table, page_root, VMXC_PAGE_SIZE);
+    }
+}
+
+/* Gives back what the last landing has covered. */
+void landing_remove(uint64_t host_rip, uint64_t host_cr3)
+{
+    const struct landing landing = landing_at(host_rip, host_cr3);
+
+    if (landing.table != NULL)
+        memcpy(landing.table, table_before, VMXC_PAGE_SIZE);
+    if (landing.code != NULL)
+        memcpy(landing.code, code_before, landing.length);
 }

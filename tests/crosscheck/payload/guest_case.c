@@ -14,17 +14,20 @@
 #include "vmxcore/insn_native.h"
 #include "vmxcore/vmcs_setup.h"
 
-#define CR4_PKE UINT64_C(0x400000)
+#define CR4_PKE                UINT64_C(0x400000)
+#define ACTIVITY_WAIT_FOR_SIPI 3
 
 enum guest_flag {
     FLAG_LAUNCHED = 1,
     FLAG_RESUME = 2,
     FLAG_REPORT_MEMORY = 4,
+    FLAG_LANDING = 8,
 };
 
 struct guest_case {
     uint8_t flags, vmcs_template, memory_template, root;
     uint32_t pkru;
+    uint64_t landing_rip, landing_cr3; /* where this case, unlike its template, makes the exit go */
     struct cursor fields, gprs, scan;
     uint32_t field_count, gpr_count, scan_count;
 };
@@ -183,7 +186,13 @@ static void enter_body(void *argument)
 {
     int *const result = argument;
 
+    if (vmread(VMXC_VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_WAIT_FOR_SIPI) {
+        console_text(" waits "); /* No event that can be made here ends that state. */
+        console_show();
+    }
+    watchdog_start();
     *result = guest_enter(*result);
+    watchdog_stop();
 }
 
 /* ---- What came back ---- */
@@ -248,6 +257,8 @@ static void parse_guest(struct guest_case *guest, struct cursor *cursor)
     guest->memory_template = take_u8(cursor);
     guest->root = take_u8(cursor);
     guest->pkru = take_u32(cursor);
+    guest->landing_rip = take_u64(cursor);
+    guest->landing_cr3 = take_u64(cursor);
     guest->gpr_count = take_u8(cursor);
     guest->gprs.next = take_bytes(cursor, 9 * (size_t)guest->gpr_count);
     guest->gprs.end = cursor->next;
@@ -285,8 +296,12 @@ void guest_case_run(const struct batch *batch, uint32_t number, struct cursor *c
     parse_guest(&guest, cursor);
     if (prepare(batch, &guest)) {
         int result = (guest.flags & FLAG_RESUME) ? 1 : 0;
+        if (guest.flags & FLAG_LANDING)
+            landing_place(guest.landing_rip, guest.landing_cr3);
         const int caught = trap_run(enter_body, &result);
 
+        if (guest.flags & FLAG_LANDING)
+            landing_remove(guest.landing_rip, guest.landing_cr3);
         root_state_set(&batch->roots[guest.root]);
         print_result(caught, result);
     }

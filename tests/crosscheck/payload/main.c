@@ -68,6 +68,8 @@ static bool check_vmx(void)
 void payload_main(uint32_t magic, uint32_t info)
 {
     trap_init();
+    console_init();
+    watchdog_init();
     console_print("payload: started\n");
     const size_t length = find_batch(magic, info);
     heap_init(BATCH_ADDRESS + LARGEST_BATCH);

@@ -177,6 +177,7 @@ void memory_undo(void)
 
 /* ---- What is different afterwards ---- */
 
+/* " m=" and for each word its number and the bits that changed: each character costs more than finding it. */
 static void report_page(const struct page *page, bool *first)
 {
     if (!page_differs(page->words, page->image))
@@ -186,9 +187,9 @@ static void report_page(const struct page *page, bool *first)
             continue;
         console_text(*first ? " m=" : ",");
         *first = false;
-        console_hex(page->hpa + 8 * i);
+        console_hex((page->hpa >> 3) + i);
         console_text(":");
-        console_hex(page->words[i]);
+        console_hex(page->words[i] ^ page->image[i]);
         page->words[i] = page->image[i];
     }
 }

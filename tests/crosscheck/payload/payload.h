@@ -17,18 +17,27 @@
 #include "vmxcore/hal.h"
 #include "vmxcore/insn_ops.h"
 
-/* ---- Console: one line per experiment, to port E9H and, where the batch says so, to the serial line ---- */
+/* ---- Console: one line per experiment, to port E9H and, where there is one, to the first serial port ---- */
 
-void console_use_serial(void);
+void console_init(void);
 void console_text(const char *text);
 void console_hex(uint64_t value);
 void console_number(uint64_t value);
-void console_key(const char *key, uint64_t value); /* " key=value", hexadecimal */
+void console_key(const char *key, uint64_t value); /* " key=value", hexadecimal; 0: nothing */
+void console_show(void);                           /* sends what there is of the line */
 void console_flush(void);                          /* ends the line */
 void console_print(const char *format, ...) VMXC_PRINTF(1, 2);
 
 /* Ends the machine: Bochs, then QEMU, then HLT. */
 _Noreturn void machine_end(uint8_t code);
+
+/* ---- Ports, and the watchdog over guests ---- */
+
+void out8(uint16_t port, uint8_t value);
+uint8_t in8(uint16_t port);
+void watchdog_init(void);
+void watchdog_start(void);
+void watchdog_stop(void);
 
 /* ---- Exceptions ---- */
 
@@ -50,6 +59,7 @@ extern uint8_t page_root[], idle_guest[];
 
 int guest_enter(int resume);
 void landing_place(uint64_t host_rip, uint64_t host_cr3);
+void landing_remove(uint64_t host_rip, uint64_t host_cr3);
 
 struct root_state {
     uint64_t cr0, cr4, efer;
