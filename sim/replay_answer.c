@@ -64,6 +64,21 @@ void vmxsim_trace_logged(struct vmxsim_vector_file *file, const struct vmxsim_tr
     }
 }
 
+/* The paging-structure entries that the last access read, in order. */
+static void trace_entries(struct vmxsim_vector_file *file, const struct vmxsim_trail *trail)
+{
+    for (uint32_t i = 0; i < trail->count; i++) {
+        const struct vmxsim_trail_entry *const entry = &trail->entry[i];
+        const bool guest = entry->kind == VMXSIM_TRAIL_GUEST_ENTRY;
+        if ((!guest && entry->kind != VMXSIM_TRAIL_EPT_ENTRY) || entry->is_register)
+            continue;
+        add_to_trace(file, guest ? "guest_entries" : "ept_entries",
+                     json_pack("{s:I,s:I,s:b,s:o,s:o}", "page", (json_int_t)entry->page, "level",
+                               (json_int_t)entry->level, "leaf", (int)entry->leaf, "address",
+                               vmxsim_hex(entry->hpa), "value", vmxsim_hex(entry->value)));
+    }
+}
+
 /* ---- VM entries ---- */
 
 static json_t *entry_outcome(const struct vmxsim_entry_outcome *outcome)
@@ -87,13 +102,24 @@ static json_t *entry_outcome(const struct vmxsim_entry_outcome *outcome)
     return NULL;
 }
 
+static void trace_violation(struct vmxsim_vector_file *file,
+                            const struct vmxsim_entry_violation *violation)
+{
+    const char *const id = vmxsim_entry_rule_info(violation->rule)->id;
+
+    vmxsim_trace_rule(file, id);
+    add_to_trace(
+        file, "violated",
+        json_pack("{s:s,s:o}", "rule", id, "qualification", vmxsim_hex(violation->qualification)));
+}
+
 void vmxsim_answer_entry(struct vmxsim_vector_file *file)
 {
     const struct vmxsim_entry_report *const report = &file->entry_report;
     json_t *const alternatives = json_array();
 
     for (uint32_t i = 0; i < report->violation_count; i++)
-        vmxsim_trace_rule(file, vmxsim_entry_rule_info(report->violation[i].rule)->id);
+        trace_violation(file, &report->violation[i]);
     if (report->outcome_count == 1) {
         json_decref(alternatives);
         vmxsim_answer(file, entry_outcome(&report->outcome[0]));
@@ -234,6 +260,9 @@ void vmxsim_answer_outcome(struct vmxsim_vector_file *file, const struct vmxsim_
         vmxsim_trace_rule(file, vmxsim_walk_rule_info(outcome->rule)->id);
     if (trail != NULL && outcome->kind == VMXSIM_OUTCOME_COMPLETE)
         (void)json_object_set_new(answer, "values", values_of(file, accesses));
+    if (trail != NULL && (outcome->kind != VMXSIM_OUTCOME_COMPLETE ||
+                          json_object_get(vector->value, "pkru") != NULL))
+        trace_entries(file, trail);
     if (trail != NULL)
         add_memory(file, answer, outcome, type, trail);
     vmxsim_answer(file, answer);
