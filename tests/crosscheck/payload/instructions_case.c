@@ -80,9 +80,7 @@ static int raw_invept(uint64_t type, struct descriptor descriptor)
 {
     bool invalid, valid;
 
-    __asm__ volatile("invept %2, %3"
-                     : VMX_FLAGS(invalid, valid)
-                     : "m"(descriptor), "r"(type));
+    __asm__ volatile("invept %2, %3" : VMX_FLAGS(invalid, valid) : "m"(descriptor), "r"(type));
     return result_of(invalid, valid);
 }
 
@@ -90,9 +88,7 @@ static int raw_invvpid(uint64_t type, struct descriptor descriptor)
 {
     bool invalid, valid;
 
-    __asm__ volatile("invvpid %2, %3"
-                     : VMX_FLAGS(invalid, valid)
-                     : "m"(descriptor), "r"(type));
+    __asm__ volatile("invvpid %2, %3" : VMX_FLAGS(invalid, valid) : "m"(descriptor), "r"(type));
     return result_of(invalid, valid);
 }
 
