@@ -283,7 +283,7 @@ class BochsEngine(Engine):
                 vgabios=first_file("/usr/share/bochs/VGABIOS-lgpl-latest", "/usr/share/vgabios/vgabios.bin",
                                    "/usr/local/share/bochs/VGABIOS-lgpl-latest")))
         with open(os.path.join(directory, "commands"), "w", encoding="ascii") as file:
-            file.write("c\n")
+            file.write("c\nc\n")  # the debugger stops at the start, and after a reset
         return Machine([self.program, "-q", "-f", "bochsrc", "-rc", "commands"], directory, self.hang_seconds)
 
 

@@ -4,6 +4,7 @@
 payload_test.py TEST PAYLOAD_DIRECTORY
 
   codec       batches and lines, without a machine
+  machines    machines that end in every way there is, played by a shell
   recordings  every recorded case of tests/vectors, run again in Bochs, gives the recorded answer
   profiles    the captured profile is the recorded one
   failures    machines that end, hang or start again cost one answer and no other; what cannot run is refused
@@ -114,7 +115,7 @@ FAILURES = [
     (entry_case("waits for a start-up IPI", {**NO_TIMER, "0x4826": "0x3"}), ENTERED),
     (entry_case("a loop with NMIs blocked", {**NO_TIMER, "0x4824": "0x8"}, {"0x20090c0": "0xfeeb"}),
      {"result": "engine_hang"}),
-    (entry_case("exits to memory that is none", {"0x6c16": "0xf0000000"}), {"result": "engine_crash"}),
+    (entry_case("exits to memory that is none", {"0x6c16": "0xf0000000"}), {"result": "engine_reset"}),
     (entry_case("exits without paging structures", {"0x6c02": "0x3200000"}), {"result": "engine_reset"}),
     (entry_case("exits elsewhere", {"0x6c16": "0xffff800000500000"}), ENTERED),
     (entry_case("with other paging structures", {"0x6c02": "0x700000"}), ENTERED),
@@ -171,6 +172,51 @@ def test_codec(payload):
     print("batches and lines")
 
 
+# ---- A machine that a shell plays: what it prints, boot by boot ----
+
+class PlayedEngine(engines.Engine):
+    name = "played"
+
+    def __init__(self, payload, *scripts):
+        super().__init__(payload=payload, hang_seconds=1)
+        self.scripts = list(scripts)
+
+    def start(self, directory, data):
+        return engines.Machine(["sh", "-c", self.scripts.pop(0)], directory, self.hang_seconds)
+
+
+def played(payload, *scripts, count=3):
+    header, _ = read_vectors(VECTORS / "entry-icelake.jsonl")
+    engine = PlayedEngine(payload, *scripts)
+    answers = engine.run(header, [entry_case(str(index), {}) for index in range(count)])
+    expect(not engine.scripts, "every machine was started")
+    return [answer["result"] for answer in answers]
+
+
+def test_machines(payload):
+    start, end = "echo payload: started; ", "; echo payload: end"
+    whole = start + "echo 0 invalid; echo 1 invalid; echo 2 invalid" + end
+    rest = start + "echo 2 invalid" + end
+    cases = [
+        ("all is well", [whole], ["vmfail"] * 3),
+        ("a crash", [start + "echo 0 invalid; printf '1 exit'", rest], ["vmfail", "engine_crash", "vmfail"]),
+        ("a hang", [start + "echo 0 invalid; exec sleep 60", rest], ["vmfail", "engine_hang", "vmfail"]),
+        ("a reset", [start + "echo 0 invalid; " + start + "echo 1 invalid", rest], ["vmfail", "engine_reset", "vmfail"]),
+        ("a wait", [start + "echo 0 invalid; printf '1 waits '; exec sleep 60", rest], ["vmfail", "entered", "vmfail"]),
+        ("a batch that was cut off", [start + "echo 0 invalid" + end, start + "echo 2 invalid" + end],
+         ["vmfail", "engine_crash", "vmfail"]),
+    ]
+    for name, scripts, wanted in cases:
+        expect(played(payload, *scripts) == wanted, name)
+    for script in (start + "echo payload: no VMX: for a reason", "echo nothing"):
+        try:
+            played(payload, script)
+            expect(False, f"not available: {script}")
+        except engines.EngineUnavailable as why:
+            print(why)
+    print(f"{len(cases)} ways to end")
+
+
 # ---- No VMX ----
 
 def qemu(payload, arguments):
@@ -205,7 +251,7 @@ def expect(true, what):
         sys.exit(f"FAILED: {what}")
 
 
-TESTS = {"codec": test_codec, "recordings": test_recordings, "profiles": test_profiles, "failures": test_failures,
+TESTS = {"codec": test_codec, "machines": test_machines, "recordings": test_recordings, "profiles": test_profiles, "failures": test_failures,
          "no-vmx": test_no_vmx}
 
 
