@@ -144,13 +144,18 @@ class Machine:
         self.log.close()
 
 
+# 2 GBytes, as the recordings have it; what capturing a profile needs of a header.
+RAM = [["0x0", "0xa0000"], ["0x100000", "0x7ff00000"]]
+CAPTURE_HEADER = {"cpu": {"vmcs_fields": []}, "ram": RAM, "vmxon_pointer": "0x3200000", "vmcs_pointer": "0x3204000",
+                  "vmcs": {}, "memory": {"empty": {}}}
+
+
 class Engine:
     """What all engines share; a subclass says how its machine is started."""
 
     name = ""
     version = ""
     model = ""
-    ram = [["0x0", "0xa0000"], ["0x100000", "0x7ff00000"]]
 
     def __init__(self, payload=None, hang_seconds=HANG_SECONDS, cases_per_boot=CASES_PER_BOOT,
                  jobs=1):
@@ -167,9 +172,7 @@ class Engine:
 
     def capture_profile(self):
         """The header's `cpu` object: capability MSRs, CPUID leaves, VMCS fields that exist."""
-        header = {"cpu": {"vmcs_fields": []}, "ram": self.ram, "vmxon_pointer": "0x3200000",
-                  "vmcs_pointer": "0x3204000", "vmcs": {}, "memory": {"empty": {}}}
-        lines, ended = self._boot(batch.Layout(header), [(0, {"kind": "capture"})])
+        lines, ended = self._boot(batch.Layout(CAPTURE_HEADER), [(0, {"kind": "capture"})])
         if 0 not in lines:
             raise EngineUnavailable(f"{self.name}: the machine's profile could not be captured ({ended})")
         return batch.decode_profile(lines[0])

@@ -4,6 +4,7 @@
 payload_test.py TEST PAYLOAD_DIRECTORY
 
   codec       batches and lines, without a machine
+  machine     the tool for machines that are started by hand
   machines    machines that end in every way there is, played by a shell
   recordings  every recorded case of tests/vectors, run again in Bochs, gives the recorded answer
   profiles    the captured profile is the recorded one
@@ -217,6 +218,36 @@ def test_machines(payload):
     print(f"{len(cases)} ways to end")
 
 
+# ---- The image for a machine that is started by hand, and what came out of it ----
+
+def run_tool(*arguments, status=0):
+    done = subprocess.run([sys.executable, str(HERE / "machine.py"), "--json", *arguments], capture_output=True,
+                          text=True, check=False)
+    expect(done.returncode == status, f"machine.py {arguments}: {done.stderr}")
+    return done
+
+
+def test_machine(payload):
+    header, cases = read_vectors(VECTORS / "entry-skylake.jsonl")
+    with tempfile.TemporaryDirectory(prefix="vmxsim-crosscheck-") as directory:
+        vectors, image, log, recording = (os.path.join(directory, name) for name in ("v", "image", "log", "recording"))
+        with open(vectors, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in [header, *cases[:3]])
+        done = json.loads(run_tool("image", "--payload", payload, "--vectors", vectors, image).stdout)
+        expect(done["cases"] == 3 and done["refused"] == 0 and os.path.getsize(image) == done["bytes"], "an image")
+        with open(log, "w", encoding="ascii") as file:
+            file.write("payload: started\n0 invalid\n2 valid e=7\n")
+        done = json.loads(run_tool("answers", "--vectors", vectors, log, recording).stdout)
+        expect((done["answered"], done["missing"]) == (2, 1), "a log that ends early")
+        new, answers = read_vectors(recording)
+        expect(new["source"]["engine"] == "bare-metal", "the recording says where it is from")
+        expect([case["expect"]["result"] for case in answers] == ["vmfail"] * 2, "the answers of the log")
+        expect([case["id"] for case in answers] == [cases[0]["id"], cases[2]["id"]], "of the right cases")
+        bad = run_tool("answers", "--vectors", log, log, recording, status=1)
+        expect(bad.stderr.count("\n") == 1, "bad input gets one line")
+    print("image and answers")
+
+
 # ---- No VMX ----
 
 def qemu(payload, arguments):
@@ -251,7 +282,8 @@ def expect(true, what):
         sys.exit(f"FAILED: {what}")
 
 
-TESTS = {"codec": test_codec, "machines": test_machines, "recordings": test_recordings, "profiles": test_profiles, "failures": test_failures,
+TESTS = {"codec": test_codec, "machine": test_machine, "machines": test_machines,
+         "recordings": test_recordings, "profiles": test_profiles, "failures": test_failures,
          "no-vmx": test_no_vmx}
 
 
