@@ -12,7 +12,7 @@ import struct
 
 MAGIC = b"vmxbatch"
 VERSION = 1
-KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE = range(3)
+KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE, KIND_EXAMPLE = range(4)
 FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY, FLAG_LANDING = 1, 2, 4, 8
 
 PAGE = 0x1000
@@ -372,8 +372,8 @@ def encode_instructions(pages, case):
 
 
 def encode_case(pages, index, case):
-    if case["kind"] == "capture":
-        body = struct.pack("<B", KIND_CAPTURE)
+    if case["kind"] in ("capture", "example"):
+        body = struct.pack("<B", KIND_CAPTURE if case["kind"] == "capture" else KIND_EXAMPLE)
     elif case["kind"] == "instructions":
         body = encode_instructions(pages, case)
     else:

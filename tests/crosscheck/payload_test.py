@@ -9,9 +9,11 @@ payload_test.py TEST PAYLOAD_DIRECTORY
   recordings  every recorded case of tests/vectors, run again in Bochs, gives the recorded answer
   profiles    the captured profile is the recorded one
   failures    machines that end, hang or start again cost one answer and no other; what cannot run is refused
+  example     the example hypervisor logs in Bochs what it logs on the model
   no-vmx      without VMX the payload says so in one line: multiboot file and raw image under QEMU
 """
 
+import difflib
 import json
 import os
 import subprocess
@@ -218,6 +220,21 @@ def test_machines(payload):
     print(f"{len(cases)} ways to end")
 
 
+# ---- The example hypervisor ----
+
+def test_example(payload):
+    """What the hypervisor logs on a processor is what it logs on the model; the model plays the guest as well, and says so."""
+    golden = (HERE.parent / "golden" / "example-hypervisor.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in golden if not line.startswith(("        guest:", "frames still in use:"))]
+    expect(sum("EPT violation" in line for line in wanted) >= 2, "lazy EPT faults")
+    for model in ("corei7_icelake_u", "corei7_skylake_x", "tigerlake"):
+        lines = engines.BochsEngine(model=model, payload=payload).run_example()
+        first, last = lines.index("VMX operation is on"), lines.index("VMX operation is off")
+        difference = list(difflib.unified_diff(wanted, lines[first:last + 1], "model", model, lineterm=""))
+        expect(not difference, "\n".join(difference))
+        print(f"{model}: {len(wanted)} lines, as on the model")
+
+
 # ---- The image for a machine that is started by hand, and what came out of it ----
 
 def run_tool(*arguments, status=0):
@@ -284,6 +301,7 @@ def expect(true, what):
 
 TESTS = {"codec": test_codec, "machine": test_machine, "machines": test_machines,
          "recordings": test_recordings, "profiles": test_profiles, "failures": test_failures,
+         "example": test_example,
          "no-vmx": test_no_vmx}
 
 

@@ -5,6 +5,7 @@
  *     payload_main -> batch_run -> guest_case_run          kinds access, entry, intercept
  *                               -> instructions_case_run   kind instructions
  *                               -> capture_run             the machine's capabilities
+ *                               -> example_run             the hypervisor of examples/
  */
 #ifndef PAYLOAD_H
 #define PAYLOAD_H
@@ -118,5 +119,6 @@ void vmcs_fill(const struct batch *batch, uint32_t template_number, struct curso
 void guest_case_run(const struct batch *batch, uint32_t number, struct cursor *cursor);
 void instructions_case_run(const struct batch *batch, uint32_t number, struct cursor *cursor);
 void capture_run(const struct batch *batch);
+void example_run(void);
 
 #endif
