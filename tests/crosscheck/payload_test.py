@@ -9,6 +9,7 @@ payload_test.py TEST PAYLOAD_DIRECTORY
   recordings  every recorded case of tests/vectors, run again in Bochs, gives the recorded answer
   profiles    the captured profile is the recorded one
   failures    machines that end, hang or start again cost one answer and no other; what cannot run is refused
+  rounds      guests that go on after memory has changed; instructions that are only bytes
   example     the example hypervisor logs in Bochs what it logs on the model
   no-vmx      without VMX the payload says so in one line: multiboot file and raw image under QEMU
 """
@@ -129,6 +130,9 @@ FAILURES = [
     (entry_case("no memory", {}, {"0x90000000": "0x1"}), batch.not_runnable("there is no memory at 0x90000000")),
     ({"id": "no fetch", "kind": "access", "vmcs": ["long64", {}], "memory": ["base", {}],
       "accesses": [{"type": "read", "linear": "0x400000", "size": 1}]},
+     batch.not_runnable("a round of accesses does not begin with the fetch of an instruction")),
+    ({"id": "another fetch", "kind": "access", "vmcs": ["long64", {}], "memory": ["base", {}],
+      "accesses": [{"type": "fetch", "linear": "0x400000", "size": 1}]},
      batch.not_runnable("the first access is not the fetch of the guest's first instruction")),
     ({"id": "loops", "kind": "access", "vmcs": ["long64", NO_TIMER], "memory": ["base", {"0x20090c0": "0xfeeb"}],
       "accesses": [{"type": "fetch", "linear": "0x4000c0", "size": 2}]}, batch.not_runnable(batch.NEVER_BACK)),
@@ -173,6 +177,47 @@ def test_codec(payload):
     except ValueError:
         pass
     print("batches and lines")
+
+
+# ---- Rounds, and instructions that are only bytes ----
+
+READ = [{"type": "fetch", "linear": "0x400030", "size": 3}, {"type": "read", "linear": "0xfffffff000", "size": 8}]
+INVEPT_ALL = {"type": "invept", "scope": "0x2", "descriptor": ["0x0", "0x0"]}
+REMAP = {"type": "poke", "address": "0x3020ff8", "value": "0x40000437"}
+
+
+def rounds_case(*accesses, **fields):
+    return {"id": "rounds", "kind": "access", "vmcs": ["long64", {"0x681e": "0x400030", **fields}],
+            "memory": ["base", {"0x3ffff000": "0x1111", "0x40000000": "0x2222"}],
+            "accesses": [entry for group in accesses for entry in (group if isinstance(group, list) else [group])]}
+
+
+def code_case(code, **fields):
+    word = int.from_bytes(bytes.fromhex(code + "0f01c1").ljust(8, b"\0"), "little")
+    return {"id": code, "kind": "intercept", "vmcs": ["long64", {"0x681e": "0x400000", **fields}],
+            "memory": ["base", {"0x2009000": hex(word)}], "instruction": {"op": "code"}}
+
+
+def test_rounds(payload):
+    header, _ = read_vectors(VECTORS / "access-icelake.jsonl")
+    remapped = rounds_case(READ, REMAP, INVEPT_ALL, READ)
+    unmapped = rounds_case(READ, {**REMAP, "value": "0x0"}, INVEPT_ALL, READ)
+    stopped = rounds_case(READ, REMAP, INVEPT_ALL, READ)
+    stopped["memory"][1]["0x3020ff8"] = "0x0"
+    answers = engines.BochsEngine(payload=payload).run(header, [
+        remapped, unmapped, stopped, rounds_case(READ, {**REMAP, "address": "0x200000"}, READ),
+        code_case("0fa2"), code_case("90"), code_case("0f01c1"), code_case("0f20c0", **{"0x4002": "0x96006172"})])
+    expect(answers[0]["values"] == [None, "0x1111", None, None, None, "0x2222"], f"both rounds: {answers[0]}")
+    expect(answers[0]["memory"]["0x3020ff8"] == "0x40000537", "the new entry has its accessed flag")
+    expect((answers[1]["exit_reason"], answers[1]["memory"]["0x3020ff8"]) == (48, "0x0"), "no page in the second round")
+    expect((answers[2]["exit_reason"], "0x40000537" in answers[2]["memory"].values()) == (48, False), "the first round fails")
+    expect(answers[3]["result"] == "not_runnable", "the payload's memory cannot be changed")
+    expect(answers[4] == {"result": "exit", "exit_reason": 10, "qualification": "0x0", "instruction_length": 2,
+                          "instruction_info": "0x0"}, f"CPUID: {answers[4]}")
+    expect(answers[5] == {"result": "complete"}, "NOP")
+    expect((answers[6]["exit_reason"], answers[6]["instruction_length"]) == (18, 3), "VMCALL as the instruction")
+    expect(answers[7] == {"result": "complete"}, f"MOV from CR0: {answers[7]}")
+    print(f"{len(answers)} cases")
 
 
 # ---- A machine that a shell plays: what it prints, boot by boot ----
@@ -300,7 +345,7 @@ def expect(true, what):
 
 
 TESTS = {"codec": test_codec, "machine": test_machine, "machines": test_machines,
-         "recordings": test_recordings, "profiles": test_profiles, "failures": test_failures,
+         "recordings": test_recordings, "profiles": test_profiles, "failures": test_failures, "rounds": test_rounds,
          "example": test_example,
          "no-vmx": test_no_vmx}
 

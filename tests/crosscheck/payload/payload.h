@@ -112,6 +112,8 @@ void memory_restore(struct cursor *pages, uint32_t count);
 
 /* ---- Experiments ---- */
 
+int raw_invept(uint64_t type, uint64_t low, uint64_t high); /* enum vmxc_insn_result */
+int raw_invvpid(uint64_t type, uint64_t low, uint64_t high);
 void vmx_leave(void);
 bool vmcs_load(const struct batch *batch);
 void vmcs_fill(const struct batch *batch, uint32_t template_number, struct cursor *changes,
