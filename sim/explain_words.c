@@ -5,6 +5,7 @@
  * for Event Injection", "Exit Qualification for Control-Register Accesses", "Exit Qualification for I/O
  * Instructions".
  */
+#include "internal/array.h"
 #include "internal/explain.h"
 #include "internal/rows.h"
 #include "internal/words.h"
@@ -15,8 +16,6 @@
 #include "vmxcore/defs/segments.h"
 
 #include <inttypes.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Controls ---- */
 
@@ -150,7 +149,7 @@ void vmxsim_decode_access_rights(uint32_t rights, struct vmxsim_decoded *decoded
     };
 
     vmxsim_rows_start(decoded, "segment access rights", rights);
-    vmxsim_rows_flags(decoded, upper, COUNT(upper));
+    vmxsim_rows_flags(decoded, upper, COUNT_OF(upper));
     if (rights & VMXC_SEGMENT_P)
         (void)vmxsim_row_add(decoded, VMXC_SEGMENT_P, "P", "present");
     else if (rights & VMXC_SEGMENT_UNUSABLE)
@@ -158,7 +157,7 @@ void vmxsim_decode_access_rights(uint32_t rights, struct vmxsim_decoded *decoded
     else
         vmxsim_row_wrong(decoded, VMXC_SEGMENT_P, "P", "not present, and not unusable");
     (void)vmxsim_row_add(decoded, VMXC_SEGMENT_DPL, "DPL", "descriptor privilege level");
-    vmxsim_rows_flags(decoded, lower, COUNT(lower));
+    vmxsim_rows_flags(decoded, lower, COUNT_OF(lower));
     add_segment_type(decoded);
     if (!(rights & VMXC_SEGMENT_UNUSABLE))
         vmxsim_rows_reserved(decoded, VMXC_SEGMENT_RESERVED);
@@ -203,7 +202,7 @@ void vmxsim_decode_interruption_info(uint32_t information, struct vmxsim_decoded
         return;
     }
     (void)vmxsim_row_add(decoded, VMXC_INTERRUPTION_VALID, "valid", "yes");
-    vmxsim_rows_flags(decoded, flags, COUNT(flags));
+    vmxsim_rows_flags(decoded, flags, COUNT_OF(flags));
     if (type == 1)
         vmxsim_row_wrong(decoded, VMXC_INTERRUPTION_TYPE, "type", "reserved");
     else
@@ -229,7 +228,7 @@ void vmxsim_decode_io_qualification(uint64_t qualification, struct vmxsim_decode
     vmxsim_rows_start(decoded, "exit qualification of an I/O instruction", qualification);
     (void)vmxsim_row_add(decoded, VMXC_BITS(31, 16), "port", "port 0x%" PRIx64,
                          VMXC_FIELD_GET(qualification, VMXC_BITS(31, 16)));
-    vmxsim_rows_flags(decoded, flags, COUNT(flags));
+    vmxsim_rows_flags(decoded, flags, COUNT_OF(flags));
     if (size == 0 || size == 1 || size == 3)
         (void)vmxsim_row_add(decoded, VMXC_BITS(2, 0), "size", "%" PRIu64 " %s", size + 1,
                              size == 0 ? "byte" : "bytes");

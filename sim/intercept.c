@@ -39,17 +39,6 @@ static bool end_with_gp(struct walk *walk, enum vmxsim_walk_rule rule)
     return vmxsim_end_with_exception(walk, rule, VMXC_VECTOR_GP, true, 0);
 }
 
-static bool end_with_exit(struct walk *walk, enum vmxsim_walk_rule rule, uint16_t reason,
-                          uint64_t qualification)
-{
-    walk->outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
-    walk->outcome->rule = rule;
-    walk->outcome->exit_reason = reason;
-    walk->outcome->qualification_defined = true;
-    walk->outcome->qualification = qualification;
-    return false;
-}
-
 /* Bit `index` of a bitmap in memory. */
 static bool bitmap_bit(const struct vmxsim_cpu *cpu, uint64_t bitmap_hpa, uint32_t index)
 {
@@ -185,7 +174,7 @@ enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io 
     const enum vmxsim_walk_rule rule = io_exit_rule(cpu, io);
     if (rule == VMXSIM_RULE_NONE)
         return VMXC_OK;
-    (void)end_with_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
+    (void)vmxsim_end_with_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
     if (io->string)
         describe_string(cpu, io, outcome);
     return VMXC_OK;
@@ -229,8 +218,8 @@ static enum vmxc_status access_msr(struct vmxsim_cpu *cpu, uint32_t msr, bool wr
     }
     const enum vmxsim_walk_rule rule = msr_exit_rule(cpu, msr, write);
     if (rule != VMXSIM_RULE_NONE)
-        (void)end_with_exit(&walk, rule, write ? VMXC_EXIT_REASON_WRMSR : VMXC_EXIT_REASON_RDMSR,
-                            0);
+        (void)vmxsim_end_with_exit(&walk, rule,
+                                   write ? VMXC_EXIT_REASON_WRMSR : VMXC_EXIT_REASON_RDMSR, 0);
     return VMXC_OK;
 }
 

@@ -45,25 +45,12 @@ bool vmxsim_is_apic_access_page(const struct walk *walk, uint64_t hpa)
            (hpa & ~VMXC_PAGE_MASK) == VMXSIM_VMCS(controls(walk), APIC_ACCESS_ADDRESS);
 }
 
-static bool end_with_exit(struct walk *walk, enum vmxsim_walk_rule rule, uint16_t reason,
-                          uint64_t qualification)
-{
-    struct vmxsim_outcome *outcome = walk->outcome;
-
-    outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
-    outcome->rule = rule;
-    outcome->exit_reason = reason;
-    outcome->qualification_defined = true;
-    outcome->qualification = qualification;
-    return false;
-}
-
 /* The offset is undefined for guest-physical accesses, and 0 here. */
 bool vmxsim_end_with_physical_apic_access(struct walk *walk)
 {
     vmxsim_trail_verdict(walk, VMXSIM_RULE_EXIT_APIC_PHYSICAL, 0);
-    return end_with_exit(walk, VMXSIM_RULE_EXIT_APIC_PHYSICAL, VMXC_EXIT_REASON_APIC_ACCESS,
-                         VMXC_FIELD_MAKE((uint64_t)PHYSICAL, ACCESS_TYPE));
+    return vmxsim_end_with_exit(walk, VMXSIM_RULE_EXIT_APIC_PHYSICAL, VMXC_EXIT_REASON_APIC_ACCESS,
+                                VMXC_FIELD_MAKE((uint64_t)PHYSICAL, ACCESS_TYPE));
 }
 
 /* A read-modify-write reads first. */
@@ -79,8 +66,9 @@ static bool end_with_linear_access(struct walk *walk, uint32_t page, uint64_t of
     if (page + 1 ==
         walk->outcome->page_count) /* the last entry of the trail belongs to this page */
         vmxsim_trail_verdict(walk, VMXSIM_RULE_EXIT_APIC, 0);
-    return end_with_exit(walk, VMXSIM_RULE_EXIT_APIC, VMXC_EXIT_REASON_APIC_ACCESS,
-                         offset | VMXC_FIELD_MAKE((uint64_t)linear_access_type(walk), ACCESS_TYPE));
+    return vmxsim_end_with_exit(
+        walk, VMXSIM_RULE_EXIT_APIC, VMXC_EXIT_REASON_APIC_ACCESS,
+        offset | VMXC_FIELD_MAKE((uint64_t)linear_access_type(walk), ACCESS_TYPE));
 }
 
 static bool is_virtualized(const struct walk *walk, uint64_t offset, uint32_t size)
@@ -125,6 +113,6 @@ void vmxsim_emulate_tpr_write(struct walk *walk)
 
     vmxsim_memory_write32(walk->cpu->memory, hpa, tpr);
     if (VMXC_FIELD_GET(tpr, VTPR_CLASS) < threshold)
-        (void)end_with_exit(walk, VMXSIM_RULE_EXIT_TPR_THRESHOLD,
-                            VMXC_EXIT_REASON_TPR_BELOW_THRESHOLD, 0);
+        (void)vmxsim_end_with_exit(walk, VMXSIM_RULE_EXIT_TPR_THRESHOLD,
+                                   VMXC_EXIT_REASON_TPR_BELOW_THRESHOLD, 0);
 }

@@ -91,6 +91,8 @@ void vmxsim_emulate_tpr_write(struct walk *walk);
 /* walk_outcome.c: each ends the access and returns false. */
 bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
                                bool has_error_code, uint32_t error_code);
+bool vmxsim_end_with_exit(struct walk *walk, enum vmxsim_walk_rule rule, uint16_t reason,
+                          uint64_t qualification);
 bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
                                    const struct ept_request *request, uint64_t rights,
                                    uint64_t entry, bool entry_valid);
