@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "support/entry_state.h"
+#include "support/suite.h"
 
 struct outcome_set {
     unsigned count;
@@ -463,9 +464,5 @@ int main(void)
     tcase_add_test(tests, every_rule_is_covered);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "support/mock_ops.h"
+#include "support/suite.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 
@@ -416,10 +417,5 @@ static Suite *exit_info_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(exit_info_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(exit_info_suite());
 }

@@ -534,8 +534,6 @@ START_TEST(json_strings_are_escaped_and_depth_is_bounded)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 int main(void)
 {
     Suite *const suite = suite_create("explain");

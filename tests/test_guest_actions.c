@@ -7,6 +7,7 @@
 #include "vmxsim/guest.h"
 
 #include "support/guest_fixture.h"
+#include "support/suite.h"
 
 #define ANY   0u
 #define GP    VMXC_VECTOR_GP
@@ -567,8 +568,6 @@ START_TEST(fields_that_are_no_plain_registers_are_refused)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 static void add(Suite *suite, TCase *cases)
 {
     tcase_add_checked_fixture(cases, guest_fixture_set_up, guest_fixture_tear_down);
@@ -620,9 +619,5 @@ int main(void)
     tcase_add_test(others, the_privilege_level_follows_ss);
     add(suite, others);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include "vmxsim/guest.h"
 
 #include "support/guest_fixture.h"
+#include "support/suite.h"
 
 /* Pin-based and primary controls, interruptibility, activity: bit numbers and values of the manual. */
 #define PIN_INTERRUPT    VMXC_BIT(0)
@@ -452,23 +453,16 @@ START_TEST(the_timer_rests_while_the_guest_waits_for_a_sipi)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
-static TCase *cases(Suite *suite, const char *name)
-{
-    TCase *tcase = tcase_create(name);
-    tcase_add_checked_fixture(tcase, guest_fixture_set_up, guest_fixture_tear_down);
-    suite_add_tcase(suite, tcase);
-    return tcase;
-}
-
 int main(void)
 {
     Suite *suite = suite_create("guest_events");
-    TCase *exceptions = cases(suite, "exceptions");
-    TCase *arrivals = cases(suite, "interrupts");
-    TCase *others = cases(suite, "others");
-    TCase *boundaries = cases(suite, "boundaries");
+    TCase *exceptions =
+        suite_case(suite, "exceptions", guest_fixture_set_up, guest_fixture_tear_down);
+    TCase *arrivals =
+        suite_case(suite, "interrupts", guest_fixture_set_up, guest_fixture_tear_down);
+    TCase *others = suite_case(suite, "others", guest_fixture_set_up, guest_fixture_tear_down);
+    TCase *boundaries =
+        suite_case(suite, "boundaries", guest_fixture_set_up, guest_fixture_tear_down);
 
     tcase_add_loop_test(exceptions, events_that_do_not_exist_are_refused, 0, COUNT(events));
     tcase_add_test(exceptions, real_mode_has_no_error_codes);
@@ -495,9 +489,5 @@ int main(void)
     tcase_add_test(boundaries, the_timer_stops_at_0_and_then_exits);
     tcase_add_test(boundaries, the_timer_rests_while_the_guest_waits_for_a_sipi);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
+#include "support/suite.h"
 
 #define EPTP_LIST UINT64_C(0x20000)
 #define NEW_ROOT  UINT64_C(0x200000)
@@ -209,15 +210,11 @@ int main(void)
     tcase_add_test(tcase, a_host_has_nobody_to_call);
     tcase_add_test(tcase, vm_functions_are_undefined_outside_guests_that_have_them);
     tcase_add_test(tcase, functions_beyond_63_are_undefined);
-    tcase_add_loop_test(tcase, functions_that_cannot_be_done_exit, 0, COUNT_OF(refused));
+    tcase_add_loop_test(tcase, functions_that_cannot_be_done_exit, 0, COUNT(refused));
     tcase_add_test(tcase, a_guest_switches_to_another_ept);
     tcase_add_test(tcase, without_virtualization_exceptions_there_is_no_eptp_index);
-    tcase_add_loop_test(tcase, vmx_instructions_in_a_guest_exit, 0, COUNT_OF(exit_reasons));
+    tcase_add_loop_test(tcase, vmx_instructions_in_a_guest_exit, 0, COUNT(exit_reasons));
     suite_add_tcase(suite, tcase);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 
 #include "support/machine.h"
 #include "support/rng.h"
+#include "support/suite.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/io_bitmap.h"
 #include "vmxcore/msr_bitmap.h"
@@ -405,8 +406,6 @@ START_TEST(libvmxcore_and_the_model_agree_on_every_msr)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 static Suite *intercept_suite(void)
 {
     Suite *suite = suite_create("intercept");
@@ -443,10 +442,5 @@ static Suite *intercept_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(intercept_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(intercept_suite());
 }

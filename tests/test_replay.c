@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Replay of vector files: what is refused, with file, line and key; truncation and damage; traces. */
+#include "support/suite.h"
 #include "support/vector_file.h"
 
 #include <check.h>
@@ -496,9 +497,5 @@ int main(void)
     tcase_add_test(agreement, kinds_have_names);
     suite_add_tcase(suite, agreement);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -3,6 +3,7 @@
  * Replay of guest accesses: the comparison can fail for every key it compares; what is open, left out or one of several
  * alternatives is spared, and nothing else.
  */
+#include "support/suite.h"
 #include "support/vector_file.h"
 
 #include <check.h>
@@ -197,9 +198,5 @@ int main(void)
     tcase_add_test(comparison, without_deviations_json_names_of_deviations_are_not_checked);
     suite_add_tcase(suite, comparison);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

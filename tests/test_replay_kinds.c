@@ -3,14 +3,13 @@
  * Replay of VM entries (of their own and before accesses), intercepts and sequences of instructions: each key that
  * `expect` may have can disagree, what it does not say is not compared, and one lawful alternative is enough.
  */
+#include "support/suite.h"
 #include "support/vector_file.h"
 
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 /* The first case becomes this one. */
 static void set_case(const char *keys, const char *vmcs, const char *memory, const char *expect)
@@ -343,9 +342,5 @@ int main(void)
                         COUNT(unsupported));
     suite_add_tcase(suite, comparison);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
  * for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses".
  */
 #include "support/layout.h"
+#include "support/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -366,9 +367,5 @@ int main(void)
     add_tests(tests);
     suite_add_tcase(suite, tests);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }
