@@ -43,6 +43,7 @@ GOLDEN_RUNS = [
     ("cli-walk-help", ["walk", "--help"], 0),
     ("cli-decode-help", ["decode", "--help"], 0),
     ("cli-profiles-help", ["profiles", "--help"], 0),
+    ("cli-profile-help", ["profile", "--help"], 0),
     ("cli-check-help", ["check", "--help"], 0),
     ("cli-rules-help", ["rules", "--help"], 0),
     ("cli-diff-help", ["diff", "--help"], 0),
@@ -187,12 +188,12 @@ USAGE_ERRORS = [
     (["diff", "data/check/valid.json", "/nonexistent"], "/nonexistent"),
     (["profiles", "--frobnicate"], "--frobnicate"),
     (["profiles", "a", "b"], "one profile"),
-    (["profiles", "--capture", "icelake"], "takes no profile"),
-    (["profiles", "--cpu", "1"], "go with --capture"),
-    (["profiles", "--msr-dir", ".", "icelake"], "go with --capture"),
-    (["profiles", "--capture", "--cpu"], "--cpu"),
-    (["profiles", "--capture", "--cpu", "x"], "\"x\""),
-    (["profiles", "--capture", "--cpu", "1024"], "maximum"),
+    (["profile"], "what to do"),
+    (["profile", "icelake"], "what to do"),
+    (["profile", "capture", "icelake"], "what to do"),
+    (["profile", "capture", "--cpu"], "--cpu"),
+    (["profile", "capture", "--cpu", "x"], "\"x\""),
+    (["profile", "capture", "--cpu", "1024"], "maximum"),
     (["profiles", "no-such-profile"], "no built-in profile"),
     (["profiles", "vectors"], "vectors"),
     (["walk"], "--vector or --memory"),
@@ -730,7 +731,7 @@ class Capture(unittest.TestCase):
         return path
 
     def capture(self, *arguments):
-        return run("profiles", "--capture", "--msr-dir", self.directory, *arguments)
+        return run("profile", "capture", "--msr-dir", self.directory, *arguments)
 
     def refused(self, result, part):
         self.assertEqual(result.returncode, 2, result)
@@ -746,7 +747,7 @@ class Capture(unittest.TestCase):
         self.refused(self.capture("--cpu", "4"), "4/msr")
         os.truncate(os.path.join(self.directory, "3", "msr", "480"), 7)
         self.refused(self.capture("--cpu", "3"), "MSR 480H")
-        self.refused(run("profiles", "--capture", "--msr-dir", "d" * 300), "too long")
+        self.refused(run("profile", "capture", "--msr-dir", "d" * 300), "too long")
 
     @unittest.skipUnless(CAPTURES, "captures on Linux on x86-64 only")
     def test_a_regular_file_is_read_at_the_index(self):
@@ -781,7 +782,7 @@ class Capture(unittest.TestCase):
                 self.assertEqual(json.loads(text(loaded)), captured)
 
     def test_this_machine_is_captured_or_says_why_not(self):
-        result = run("profiles", "--capture")
+        result = run("profile", "capture")
         if result.returncode == 0:
             self.assertIn("0x480", json.loads(text(result))["msr"])
             return
