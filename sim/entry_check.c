@@ -50,19 +50,45 @@ static void move_to_front(struct entry_check *check, uint16_t ordinal)
     check->field[0] = ordinal;
 }
 
+/* Several faults of one field add up; a rule that one fault leaves without a remedy has none. */
+static void add_change(struct entry_check *check, struct entry_fault fault)
+{
+    struct vmxsim_entry_violation *violation = &check->violation;
+    struct vmxsim_entry_change *change = violation->change;
+    unsigned place = 0;
+
+    while (place < violation->change_count && change[place].ordinal != fault.ordinal)
+        place++;
+    if (place < violation->change_count) {
+        change[place].value ^=
+            fault.offending & ~(change[place].value ^ check->input->vmcs->value[fault.ordinal]);
+    } else if (place < VMXSIM_ENTRY_MAX_CHANGES) {
+        change[place] =
+            (struct vmxsim_entry_change){.ordinal = fault.ordinal, .value = fault.value};
+        violation->change_count++;
+    }
+    if (place == 0)
+        violation->offending |= fault.offending;
+}
+
 void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t qualification,
                    bool varies)
 {
-    if (check->violated)
-        return;
-    check->violated = true;
-    move_to_front(check, fault.ordinal);
-    check->violation = (struct vmxsim_entry_violation){
-        .offending = fault.offending,
-        .change = {.ordinal = fault.ordinal, .value = fault.value},
-        .qualification = qualification,
-        .qualification_varies = varies,
-    };
+    const bool remediable =
+        fault.ordinal != NO_FIELD && (!check->violated || check->violation.change_count != 0);
+
+    if (!check->violated) {
+        check->violated = true;
+        move_to_front(check, fault.ordinal);
+        check->violation.offending = 0;
+        check->violation.qualification = qualification;
+        check->violation.qualification_varies = varies;
+        check->violation.change_count = 0;
+    }
+    if (remediable)
+        add_change(check, fault);
+    else
+        check->violation.change_count = 0;
 }
 
 void violated(struct entry_check *check, struct entry_fault fault)

@@ -149,14 +149,8 @@ static void add_offending(struct vmxsim_text *text, const struct vmxsim_entry_vi
 }
 
 static void add_change(struct vmxsim_text *text, const struct vmxsim_entry_input *input,
-                       const struct vmxsim_entry_violation *violation)
+                       const struct vmxsim_entry_change *change)
 {
-    const struct vmxsim_entry_change *const change = &violation->change;
-
-    if (change->ordinal == NO_FIELD) {
-        vmxsim_text_add(text, "      change: no single field can satisfy it\n");
-        return;
-    }
     vmxsim_text_add(text, "      change: %s = 0x%" PRIx64, vmxsim_vmcs_name(change->ordinal),
                     change->value);
     if (vmxsim_field_has_names(change->ordinal)) {
@@ -168,7 +162,27 @@ static void add_change(struct vmxsim_text *text, const struct vmxsim_entry_input
     vmxsim_text_add(text, "\n");
 }
 
+/* The changes, and which rules they would break in turn. */
+static void add_changes(struct vmxsim_text *text, const struct vmxsim_entry_input *input,
+                        const struct vmxsim_entry_report *report,
+                        const struct vmxsim_entry_violation *violation)
+{
+    enum vmxsim_entry_rule broken[VMXSIM_ENTRY_RULE_COUNT];
+
+    if (violation->change_count == 0) {
+        vmxsim_text_add(text, "      change: no field can satisfy it\n");
+        return;
+    }
+    for (unsigned i = 0; i < violation->change_count; i++)
+        add_change(text, input, &violation->change[i]);
+    const uint32_t count = vmxsim_entry_newly_broken(input, report, violation, broken);
+    for (uint32_t i = 0; i < count; i++)
+        vmxsim_text_add(text, "%s%s%s", i == 0 ? "      which breaks " : ", ",
+                        vmxsim_entry_rule_info(broken[i])->id, i + 1 == count ? "\n" : "");
+}
+
 static void add_violation(struct vmxsim_text *text, const struct vmxsim_entry_input *input,
+                          const struct vmxsim_entry_report *report,
                           const struct vmxsim_entry_violation *violation)
 {
     const struct vmxsim_entry_rule_info *const info = vmxsim_entry_rule_info(violation->rule);
@@ -181,7 +195,7 @@ static void add_violation(struct vmxsim_text *text, const struct vmxsim_entry_in
             add_offending(text, violation);
         vmxsim_text_add(text, "\n");
     }
-    add_change(text, input, violation);
+    add_changes(text, input, report, violation);
     if (fails && violation->qualification != 0)
         vmxsim_text_add(text, "      alone, it leads to qualification 0x%" PRIx64 "\n",
                         violation->qualification);
@@ -200,7 +214,7 @@ static void add_violations(struct vmxsim_text *text, const struct vmxsim_entry_i
             vmxsim_text_add(text, "\n%s: %s (%s)\n", stage_name(group),
                             vmxsim_entry_group_section(group), groups[group].outcome);
         current = group;
-        add_violation(text, input, &report->violation[i]);
+        add_violation(text, input, report, &report->violation[i]);
     }
 }
 
@@ -337,7 +351,33 @@ static void write_fields(struct vmxsim_writer *writer, const struct vmxsim_entry
     vmxsim_write_end(writer, ']');
 }
 
+static void write_changes(struct vmxsim_writer *writer, const struct vmxsim_entry_input *input,
+                          const struct vmxsim_entry_report *report,
+                          const struct vmxsim_entry_violation *violation)
+{
+    enum vmxsim_entry_rule broken[VMXSIM_ENTRY_RULE_COUNT];
+
+    if (violation->change_count == 0)
+        return;
+    vmxsim_write_begin(writer, "changes", '[');
+    for (unsigned i = 0; i < violation->change_count; i++) {
+        vmxsim_write_begin(writer, NULL, '{');
+        vmxsim_write_string(writer, "field", vmxsim_vmcs_name(violation->change[i].ordinal));
+        vmxsim_write_hex(writer, "value", violation->change[i].value);
+        vmxsim_write_end(writer, '}');
+    }
+    vmxsim_write_end(writer, ']');
+    const uint32_t count = vmxsim_entry_newly_broken(input, report, violation, broken);
+    if (count == 0)
+        return;
+    vmxsim_write_begin(writer, "changes_break", '[');
+    for (uint32_t i = 0; i < count; i++)
+        vmxsim_write_string(writer, NULL, vmxsim_entry_rule_info(broken[i])->id);
+    vmxsim_write_end(writer, ']');
+}
+
 static void write_violation(struct vmxsim_writer *writer, const struct vmxsim_entry_input *input,
+                            const struct vmxsim_entry_report *report,
                             const struct vmxsim_entry_violation *violation)
 {
     struct vmxsim_text bits = {.failed = false};
@@ -350,12 +390,7 @@ static void write_violation(struct vmxsim_writer *writer, const struct vmxsim_en
         vmxsim_phrase_field_bits(&bits, violation->field[0], violation->offending);
         write_phrase(writer, "offending_bits", &bits);
     }
-    if (violation->change.ordinal != NO_FIELD) {
-        vmxsim_write_begin(writer, "change", '{');
-        vmxsim_write_string(writer, "field", vmxsim_vmcs_name(violation->change.ordinal));
-        vmxsim_write_hex(writer, "value", violation->change.value);
-        vmxsim_write_end(writer, '}');
-    }
+    write_changes(writer, input, report, violation);
     if (groups[group_of(violation->rule)].kind == OUTCOME_ENTRY_FAILURE)
         vmxsim_write_hex(writer, "qualification", violation->qualification);
     if (violation->qualification_varies)
@@ -386,7 +421,7 @@ char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
     vmxsim_write_number(&writer, "undecided_before_outcome", count_open(report));
     vmxsim_write_begin(&writer, "violations", '[');
     for (uint32_t i = 0; i < report->violation_count; i++)
-        write_violation(&writer, input, &report->violation[i]);
+        write_violation(&writer, input, report, &report->violation[i]);
     vmxsim_write_end(&writer, ']');
     vmxsim_write_begin(&writer, "undecided", '[');
     for (uint32_t i = 0; i < report->undecided_count; i++)

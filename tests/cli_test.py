@@ -615,8 +615,8 @@ class Check(unittest.TestCase):
         with open(os.path.join(TESTS, "data/check/three-mistakes.json"), encoding="utf-8") as stream:
             source = json.load(stream)
         for violation in self.check("data/check/three-mistakes.json")["violations"]:
-            change = violation["change"]
-            source["vmcs"][change["field"]] = change["value"]
+            for change in violation["changes"]:
+                source["vmcs"][change["field"]] = change["value"]
         document = self.check("-", stdin=json.dumps(source).encode())
         self.assertEqual(document["violations"], [])
 

@@ -297,7 +297,7 @@ START_TEST(each_msr_that_a_list_may_name)
         ck_assert_int_eq(report.outcome[0].kind, VMXSIM_ENTRY_FAILURE);
         ck_assert_uint_eq(report.outcome[0].number, 34);
         ck_assert_uint_eq(report.outcome[0].qualification, 2);
-        ck_assert_uint_eq(report.violation[0].change.value, 1); /* the list ends before it */
+        ck_assert_uint_eq(report.violation[0].change[0].value, 1); /* the list ends before it */
     }
     machine_fini(&machine);
 }
