@@ -129,7 +129,7 @@ static void check_tpr_shadow_users(struct entry_check *check)
         return;
     if (secondary(check) & secondary_users)
         violated(check, clear_bits(check, SECONDARY, secondary_users));
-    else if (tertiary(check) & VMXC_TERTIARY_IPI_VIRTUALIZATION)
+    if (tertiary(check) & VMXC_TERTIARY_IPI_VIRTUALIZATION)
         violated(check, clear_bits(check, TERTIARY, VMXC_TERTIARY_IPI_VIRTUALIZATION));
 }
 

@@ -660,7 +660,7 @@ class Check(unittest.TestCase):
                 shown = subprocess.run([COMMAND, "check", "-"], stdout=subprocess.PIPE, check=False,
                                        input=json.dumps(changed).encode(), timeout=120)
                 self.assertIn("reports: " + meaning, text(shown))
-                self.assertIn("no single field", text(shown))
+                self.assertIn("no field can satisfy", text(shown))
 
     def test_an_exit_qualification_is_said(self):
         with open(os.path.join(TESTS, "data/check/valid.json"), encoding="utf-8") as stream:
