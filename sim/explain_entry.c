@@ -12,9 +12,11 @@
 #include "internal/explain.h"
 #include "internal/words.h"
 #include "vmxcore/defs/paging.h"
+#include "vmxsim/entry_evidence.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NO_FIELD VMXC_VMCS_FIELD_COUNT
 
@@ -267,6 +269,34 @@ char *vmxsim_explain_entry(const struct vmxsim_entry_input *input,
 
 /* ---- Rules ---- */
 
+static void add_evidence(struct vmxsim_text *text, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_engine *engine;
+
+    vmxsim_text_add(text, "  cross-check: %s\n",
+                    vmxsim_entry_standing_name(vmxsim_entry_standing(rule)));
+    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++) {
+        const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, i);
+        vmxsim_text_add(text,
+                        "    %s %s (%s): %u with this rule alone, %u with others, %u against\n",
+                        engine->name, engine->version, engine->how, evidence->alone,
+                        evidence->together, evidence->contradicted);
+    }
+}
+
+static void add_tests(struct vmxsim_text *text, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_tests *const tests = vmxsim_entry_tests(rule);
+
+    vmxsim_text_add(text, "  tests: entry_rules (breaking cases: %u, holding: %u)", tests->broken,
+                    tests->holding);
+    if (tests->recipes != 0)
+        vmxsim_text_add(text, ", entry_generate (recipes: %u)", tests->recipes);
+    if (tests->suites[0] != '\0')
+        vmxsim_text_add(text, ", %s", tests->suites);
+    vmxsim_text_add(text, "\n");
+}
+
 char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule)
 {
     const struct vmxsim_entry_rule_info *const info = vmxsim_entry_rule_info(rule);
@@ -275,6 +305,8 @@ char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule)
     vmxsim_text_add(&text, "%s: %s\n  section: %s\n  stage: %s\n  if broken: %s\n", info->id,
                     info->sentence, vmxsim_entry_group_section(info->group),
                     stage_name(info->group), groups[info->group].outcome);
+    add_evidence(&text, rule);
+    add_tests(&text, rule);
     return vmxsim_text_take(&text);
 }
 
@@ -432,12 +464,63 @@ char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
     return vmxsim_text_take(&writer.text);
 }
 
+static void write_evidence(struct vmxsim_writer *writer, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_engine *engine;
+
+    vmxsim_write_begin(writer, "cross_check", '{');
+    vmxsim_write_string(writer, "standing",
+                        vmxsim_entry_standing_name(vmxsim_entry_standing(rule)));
+    vmxsim_write_begin(writer, "engines", '[');
+    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++) {
+        const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, i);
+        vmxsim_write_begin(writer, NULL, '{');
+        vmxsim_write_string(writer, "engine", engine->name);
+        vmxsim_write_string(writer, "version", engine->version);
+        vmxsim_write_string(writer, "how", engine->how);
+        vmxsim_write_number(writer, "alone", evidence->alone);
+        vmxsim_write_number(writer, "together", evidence->together);
+        vmxsim_write_number(writer, "contradicted", evidence->contradicted);
+        vmxsim_write_end(writer, '}');
+    }
+    vmxsim_write_end(writer, ']');
+    vmxsim_write_end(writer, '}');
+}
+
+/* Names separated by spaces, as an array. */
+static void write_names(struct vmxsim_writer *writer, const char *key, const char *names)
+{
+    vmxsim_write_begin(writer, key, '[');
+    while (*names != '\0') {
+        struct vmxsim_text name = {.failed = false};
+        const size_t length = strcspn(names, " ");
+        vmxsim_text_add(&name, "%.*s", (int)length, names);
+        write_phrase(writer, NULL, &name);
+        names += length + (names[length] != '\0');
+    }
+    vmxsim_write_end(writer, ']');
+}
+
+static void write_tests(struct vmxsim_writer *writer, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_tests *const tests = vmxsim_entry_tests(rule);
+
+    vmxsim_write_begin(writer, "tests", '{');
+    vmxsim_write_number(writer, "broken", tests->broken);
+    vmxsim_write_number(writer, "holding", tests->holding);
+    vmxsim_write_number(writer, "recipes", tests->recipes);
+    write_names(writer, "other_suites", tests->suites);
+    vmxsim_write_end(writer, '}');
+}
+
 char *vmxsim_explain_entry_rule_json(enum vmxsim_entry_rule rule)
 {
     struct vmxsim_writer writer = {.depth = 0};
 
     vmxsim_write_begin(&writer, NULL, '{');
     write_rule_members(&writer, rule);
+    write_evidence(&writer, rule);
+    write_tests(&writer, rule);
     vmxsim_write_end(&writer, '}');
     return vmxsim_text_take(&writer.text);
 }

@@ -34,7 +34,7 @@ char *vmxsim_explain_entry(const struct vmxsim_entry_input *input,
 char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
                                 const struct vmxsim_entry_report *report);
 
-/* A rule with its section, what breaking it leads to, and its sentence. */
+/* A rule with its section, what breaking it leads to, its sentence, how it was cross-checked and its tests. */
 char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule);
 char *vmxsim_explain_entry_rule_json(enum vmxsim_entry_rule rule);
 
