@@ -58,17 +58,29 @@ void vmxsim_row_wrong(struct vmxsim_decoded *decoded, uint64_t mask, const char 
     decoded->valid = false;
 }
 
+/* The highest run of set bits, which is removed. */
+static uint64_t take_run(uint64_t *bits)
+{
+    const unsigned high = highest_bit(*bits);
+    unsigned low = high;
+    while (low > 0 && (*bits >> (low - 1) & 1) != 0)
+        low--;
+    *bits &= ~VMXC_BITS(high, low);
+    return VMXC_BITS(high, low);
+}
+
 void vmxsim_rows_reserved(struct vmxsim_decoded *decoded, uint64_t mask)
 {
     uint64_t left = decoded->raw & mask;
-    while (left != 0) {
-        const unsigned high = highest_bit(left);
-        unsigned low = high;
-        while (low > 0 && (left >> (low - 1) & 1) != 0)
-            low--;
-        vmxsim_row_wrong(decoded, VMXC_BITS(high, low), "reserved", "must be 0");
-        left &= ~VMXC_BITS(high, low);
-    }
+    while (left != 0)
+        vmxsim_row_wrong(decoded, take_run(&left), "reserved", "must be 0");
+}
+
+void vmxsim_rows_undefined(struct vmxsim_decoded *decoded, uint64_t mask)
+{
+    uint64_t left = decoded->raw & mask;
+    while (left != 0)
+        (void)vmxsim_row_add(decoded, take_run(&left), "undefined", "says nothing");
 }
 
 void vmxsim_rows_flags(struct vmxsim_decoded *decoded, const struct vmxsim_row_flag *flags,

@@ -173,6 +173,10 @@ static uint64_t information(enum vmxc_instruction_layout layout, unsigned identi
 
     switch (layout) {
     case VMXC_INSTRUCTION_LAYOUT_NONE:
+    case VMXC_INSTRUCTION_LAYOUT_STRING:
+    case VMXC_INSTRUCTION_LAYOUT_REGISTER:
+    case VMXC_INSTRUCTION_LAYOUT_XMM:
+    case VMXC_INSTRUCTION_LAYOUT_COUNT:
         break;
     case VMXC_INSTRUCTION_LAYOUT_MEMORY:
         return memory_information(operands);
