@@ -24,6 +24,7 @@ enum vmxc_status vmxc_exit_read(const struct vmxc_insn_ops *ops, struct vmxc_exi
     VMXC_TRY(vmxc_insn_read(ops, VMXC_VMCS_EXIT_REASON, &reason));
     VMXC_TRY(vmxc_insn_read(ops, VMXC_VMCS_EXIT_QUALIFICATION, &fresh.qualification));
     VMXC_TRY(read_32(ops, VMXC_VMCS_VM_EXIT_INSTRUCTION_LENGTH, &fresh.instruction_length));
+    VMXC_TRY(read_32(ops, VMXC_VMCS_VM_EXIT_INSTRUCTION_INFO, &fresh.instruction_info));
     VMXC_TRY(read_32(ops, VMXC_VMCS_VM_EXIT_INTERRUPTION_INFO, &fresh.interruption_info));
     VMXC_TRY(
         read_32(ops, VMXC_VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE, &fresh.interruption_error_code));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How the rules of a VM entry were cross-checked. That the counts are right is structure_entry_evidence's business. */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/suite.h"
@@ -64,7 +63,7 @@ START_TEST(rules_of_every_standing)
         {VMXSIM_ENTRY_GUEST_CR0_FIXED, "confirmed"},
     };
 
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+    for (int i = 0; i < COUNT(known); i++)
         ck_assert_str_eq(vmxsim_entry_standing_name(vmxsim_entry_standing(known[i].rule)),
                          known[i].standing);
 }
@@ -92,9 +91,5 @@ int main(void)
     tcase_add_test(tests, every_rule_has_tests);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

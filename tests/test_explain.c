@@ -487,7 +487,7 @@ START_TEST(every_bit_that_an_exit_records_has_a_row)
 {
     struct vmxsim_decoded decoded;
 
-    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+    for (int i = 0; i < COUNT(patterns); i++) {
         for (uint32_t reason = 0; reason < 200; reason++) {
             const bool known = vmxsim_exit_reason_name(reason) != NULL;
             ck_assert(vmxsim_decode_instruction_info(reason, (uint32_t)patterns[i], &decoded) ==

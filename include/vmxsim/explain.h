@@ -53,8 +53,7 @@ char *vmxsim_explain_vmcs_difference_json(const struct vmxsim_vmcs *a, const uin
                                           uint32_t *different);
 
 /* A hardware word taken apart: its fields from the highest bit down, as far as they say something. */
-#define VMXSIM_DECODED_MAX_FIELDS \
-    40u /* 32 runs of bits without a name, and 8 named fields that are 0 */
+#define VMXSIM_DECODED_MAX_FIELDS 40u /* 32 runs of nameless bits, 8 fields that are 0 */
 
 struct vmxsim_decoded_field {
     uint8_t high, low; /* bits high:low */
