@@ -138,7 +138,8 @@ static void fill(const struct machine *machine, struct vmxsim_cpu *cpu,
     vmxsim_entry_round(machine->profile, &processor, &vmcs);
     vmxsim_entry_break(machine->profile, &vmcs, random >> 8 ? 1 : 0, &random, &broken);
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
-        (void)vmxsim_insn_vmwrite(cpu, vmxsim_vmcs_encoding(i), vmcs.value[i], &result);
+        if (vmxsim_insn_vmwrite(cpu, vmxsim_vmcs_encoding(i), vmcs.value[i], &result) != VMXC_OK)
+            return;
 }
 
 /* ---- One step ---- */

@@ -9,6 +9,7 @@ void harness_fail(const char *file, int line, const char *condition, const char 
 {
     va_list arguments;
 
+    (void)fflush(stdout); /* what a harness has printed of the experiment */
     va_start(arguments, format);
     (void)fprintf(stderr, "%s:%d: does not hold: %s\n    ", file, line, condition);
     (void)vfprintf(stderr, format, arguments);

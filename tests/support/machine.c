@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/machine.h"
 
-#include <check.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -93,10 +92,10 @@ void machine_init(struct machine *machine, const struct profile_changes *changes
 
     memset(machine, 0, sizeof(*machine));
     enum vmxc_status status = vmxsim_memory_create(&config, &machine->memory, &error);
-    ck_assert_msg(status == VMXC_OK, "%s", error.text);
+    require(status == VMXC_OK, "%s", error.text);
     machine->profile = profile_make(changes != NULL ? changes : &none);
     status = vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu);
-    ck_assert_int_eq(status, VMXC_OK);
+    require_that(status == VMXC_OK);
     machine->next_table = MACHINE_TABLES;
     VMXSIM_VMCS(&machine->vmcs, VMCS_LINK_POINTER) = ~UINT64_C(0);
 }
@@ -197,7 +196,7 @@ void machine_load(struct machine *machine)
     struct vmxsim_error error;
     const enum vmxc_status status = vmxsim_cpu_load_guest(machine->cpu, &machine->vmcs, &error);
     if (status != VMXC_OK)
-        ck_abort_msg("the processor refuses the guest: %s", error.text);
+        require(false, "the processor refuses the guest: %s", error.text);
 }
 
 struct vmxsim_outcome machine_access(struct machine *machine, enum vmxsim_access_type type,
@@ -214,7 +213,7 @@ struct vmxsim_outcome machine_access_as(struct machine *machine, const struct vm
     struct vmxsim_outcome outcome;
     const enum vmxc_status status = vmxsim_guest_access(machine->cpu, access, &outcome, trail);
     if (status != VMXC_OK)
-        ck_abort_msg("the access was refused: status %d", (int)status);
+        require(false, "the access was refused: status %d", (int)status);
     return outcome;
 }
 
