@@ -353,6 +353,8 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
         .exception_bitmap = (uint32_t)VMXSIM_VMCS(vmcs, EXCEPTION_BITMAP),
         .page_fault_mask = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MASK),
         .page_fault_match = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MATCH),
+        .ple_gap = (uint32_t)VMXSIM_VMCS(vmcs, PLE_GAP),
+        .ple_window = (uint32_t)VMXSIM_VMCS(vmcs, PLE_WINDOW),
         .pml = (secondary & VMXC_SECONDARY_ENABLE_PML) && cpu->ept.accessed_dirty,
         .pml_address = VMXSIM_VMCS(vmcs, PML_ADDRESS),
         .pml_index = (uint16_t)VMXSIM_VMCS(vmcs, PML_INDEX),
@@ -377,6 +379,7 @@ void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmc
     load_pdptes(cpu, vmcs);
     vmxsim_cpu_update_guest_paging(cpu);
     load_exit_controls(cpu, vmcs);
+    cpu->pause_loop = (struct pause_loop){.started = false};
     cpu->unsupported = find_unsupported(vmcs);
     cpu->in_guest = true;
 }

@@ -59,7 +59,8 @@ struct vmxsim_operands {
 
 /*
  * `operands` may be NULL for instructions without instruction information. HLT that completes makes the activity state
- * HLT. Errors: VMXC_UNSUPPORTED (VMREAD and VMWRITE with VMCS shadowing: vmxsim_insn_vmread decides).
+ * HLT. Errors: VMXC_UNSUPPORTED (VMREAD and VMWRITE with VMCS shadowing: vmxsim_insn_vmread decides; PAUSE at CPL 0 with
+ * PAUSE-loop exiting and without PAUSE exiting: vmxsim_guest_pause decides).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_instruction(struct vmxsim_cpu *cpu,
                                                           enum vmxsim_instruction instruction,
@@ -70,6 +71,12 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_invlpg(struct vmxsim_cpu *cpu, uin
                                                      struct vmxsim_outcome *outcome);
 /* `armed`: a MONITOR has armed the address-range monitoring hardware. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_mwait(struct vmxsim_cpu *cpu, bool armed,
+                                                    struct vmxsim_outcome *outcome);
+/*
+ * PAUSE when a counter that runs at the rate of the TSC stands at `tsc`: PAUSE-loop exiting compares times with PLE_Gap and
+ * PLE_Window. Errors: VMXC_INVALID_INPUT (the counter went back since the last PAUSE that was timed).
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_pause(struct vmxsim_cpu *cpu, uint64_t tsc,
                                                     struct vmxsim_outcome *outcome);
 /* `mask` is EDX:EAX. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_xsaves(struct vmxsim_cpu *cpu, uint64_t mask,
