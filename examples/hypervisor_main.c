@@ -105,7 +105,7 @@ static enum vmxc_status execute_wrmsr(struct guest *guest, struct vmxsim_outcome
     guest->gprs->value[VMXC_GPR_RCX] = HYPERVISOR_EMULATED_MSR;
     guest->gprs->value[VMXC_GPR_RDX] = 0x1;
     guest->gprs->value[VMXC_GPR_RAX] = 0x2a;
-    return vmxsim_guest_wrmsr(guest->cpu, HYPERVISOR_EMULATED_MSR, outcome);
+    return vmxsim_guest_wrmsr(guest->cpu, HYPERVISOR_EMULATED_MSR, UINT64_C(0x10000002a), outcome);
 }
 
 static enum vmxc_status execute_rdmsr(struct guest *guest, struct vmxsim_outcome *outcome)

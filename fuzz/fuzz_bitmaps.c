@@ -157,8 +157,8 @@ static void compare_msr(unsigned index)
 
     for (unsigned write = 0; write < 2; write++) {
         const bool expected = msr_exits[write][index];
-        const enum vmxc_status status =
-            write ? vmxsim_guest_wrmsr(cpu, msr, &outcome) : vmxsim_guest_rdmsr(cpu, msr, &outcome);
+        const enum vmxc_status status = write ? vmxsim_guest_wrmsr(cpu, msr, 0, &outcome)
+                                              : vmxsim_guest_rdmsr(cpu, msr, &outcome);
         REQUIRE(status == VMXC_OK, "the model refuses");
         REQUIRE((outcome.kind == VMXSIM_OUTCOME_VM_EXIT) == expected,
                 "MSR %#x, write %u: expected %d, the model does not", msr, write, expected);

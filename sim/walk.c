@@ -12,7 +12,7 @@
  */
 #include <string.h>
 
-#include "internal/walk.h"
+#include "internal/virtual_apic.h"
 
 static bool access_is_valid(const struct guest_state *guest, const struct vmxsim_access *access)
 {
@@ -155,8 +155,8 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
         !vmxsim_walk_apic(&walk, access->size))
         return VMXC_OK;
     move_data(&walk, access);
-    if (walk.virtual_tpr && walk.write)
-        vmxsim_emulate_tpr_write(&walk);
+    if (walk.virtual_apic && walk.write)
+        vmxsim_virtual_apic_emulate_write(&walk, outcome->page[0].hpa & VMXC_PAGE_MASK);
     return VMXC_OK;
 }
 

@@ -481,9 +481,13 @@ class Complaints(unittest.TestCase):
 class Differences(unittest.TestCase):
     """A doctored case is found, shown and changes the exit status."""
 
-    def doctor(self, directory, change):
+    def doctor(self, directory, change, change_cpu=None):
         with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:
             lines = stream.read().splitlines()
+        if change_cpu:
+            header = json.loads(lines[0])
+            change_cpu(header["cpu"])
+            lines[0] = json.dumps(header)
         for i, line in enumerate(lines[1:], 1):
             case = json.loads(line)
             if case["id"] == "access-0003-misconfig":
@@ -526,17 +530,23 @@ class Differences(unittest.TestCase):
 
     def test_what_the_model_lacks_is_shown_counted_and_status_1(self):
         def change(case):
-            # APIC accesses with virtualized registers, which need the TPR shadow
-            case["vmcs"][1]["0x401e"] = "0x183"
-            case["vmcs"][1]["0x4002"] = "0x96206172"
+            # tertiary controls are activated, and EPT paging-write control is 1
+            case["vmcs"][1]["0x4002"] = "0x96026172"
+            case["vmcs"][1]["0x2034"] = "0x4"
             case["expect"] = {"result": "complete"}
+
+        def offer(cpu):
+            for msr in ("0x482", "0x48e"):
+                cpu["msr"][msr] = hex(int(cpu["msr"][msr], 16) | 1 << 49)
+            cpu["msr"]["0x492"] = "0x4"
+            cpu["vmcs_fields"].append("0x2034")
         with tempfile.TemporaryDirectory() as directory:
-            path = self.doctor(directory, change)
+            path = self.doctor(directory, change, offer)
             result = run("replay", path)
             self.assertEqual(result.returncode, 1)
             self.assertEqual(result.stderr, b"")
             self.assertRegex(text(result), "access-0003-misconfig: not supported(; note: [^\\n]*)?\n"
-                             "    not modelled: virtualize APIC accesses with APIC-register virtualization\n")
+                             "    not modelled: EPT paging-write control\n")
             self.assertIn("149 of 150 cases agree, 0 differ, 1 not supported\n", text(result))
             result = run("replay", "--json", path)
             self.assertEqual(result.returncode, 1)
@@ -544,7 +554,7 @@ class Differences(unittest.TestCase):
             self.assertEqual(document["total"]["access"]["unsupported"], 1)
             case, = document["files"][0]["cases"]
             self.assertEqual(case["verdict"], "not supported")
-            self.assertEqual(case["reason"], ["not modelled: virtualize APIC accesses with APIC-register virtualization"])
+            self.assertEqual(case["reason"], ["not modelled: EPT paging-write control"])
 
     def test_a_file_without_cases_shows_nothing(self):
         with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:

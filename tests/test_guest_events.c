@@ -12,7 +12,6 @@
 #define PIN_NMI          VMXC_BIT(3)
 #define PIN_VIRTUAL_NMIS VMXC_BIT(5)
 #define PIN_TIMER        VMXC_BIT(6)
-#define PIN_POSTED       VMXC_BIT(7)
 #define INTERRUPT_WINDOW VMXC_BIT(2)
 #define NMI_WINDOW       VMXC_BIT(22)
 #define MTF              VMXC_BIT(27)
@@ -214,16 +213,6 @@ START_TEST(the_vector_is_known_if_the_exit_acknowledges)
     ck_assert_int_eq(vmxsim_guest_external_interrupt(machine.cpu, 0x30, &outcome), VMXC_OK);
     expect_guest_exit(&outcome, 1);
     ck_assert_uint_eq(outcome.interruption_info, _i ? 0x80000030 : 0);
-}
-END_TEST
-
-START_TEST(posted_interrupts_are_refused)
-{
-    VMXSIM_VMCS(&machine.vmcs, POSTED_INTERRUPT_NOTIFICATION_VECTOR) = 0x31;
-    enter(PIN_INTERRUPT | PIN_POSTED, 0, ACTIVE);
-    ck_assert_int_eq(vmxsim_guest_external_interrupt(machine.cpu, 0x31, &outcome),
-                     VMXC_UNSUPPORTED);
-    ck_assert_int_eq(vmxsim_guest_external_interrupt(machine.cpu, 0x30, &outcome), VMXC_OK);
 }
 END_TEST
 
@@ -473,7 +462,6 @@ int main(void)
     tcase_add_loop_test(arrivals, external_interrupts_go_where_the_control_says, 0,
                         COUNT(interrupts));
     tcase_add_loop_test(arrivals, the_vector_is_known_if_the_exit_acknowledges, 0, 2);
-    tcase_add_test(arrivals, posted_interrupts_are_refused);
     tcase_add_loop_test(arrivals, nmis_go_where_the_control_says, 0, COUNT(nmis));
     tcase_add_test(arrivals, init_and_sipi_take_turns);
 

@@ -330,10 +330,6 @@ START_TEST(what_accesses_do_not_model_is_refused)
     load();
     ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 3, 0, VMXC_CR3_LAM_U48, &outcome),
                      VMXC_UNSUPPORTED);
-    set_primary(VMXC_BIT(21));
-    set_secondary(VMXC_BIT(9)); /* virtual-interrupt delivery */
-    load();
-    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 8, 0, 1, &outcome), VMXC_UNSUPPORTED);
 }
 END_TEST
 

@@ -301,25 +301,23 @@ END_TEST
 
 /* ---- Not supported ---- */
 
-/* APIC accesses with virtualized registers: nothing is wrong with the VMCS, but the model does not have them. */
-#define APIC_ACCESSES "\"0x401e\":\"0x183\",\"0x4002\":\"0x96206172\""
-
 static const struct {
     const char *keys, *expect;
     enum vmxsim_case_verdict verdict;
     const char *why;
 } unsupported[] = {
-    {ACCESS, "{\"result\":\"complete\"}", VMXSIM_CASE_UNSUPPORTED, "virtualize APIC accesses"},
-    {ACCESS, "{\"result\":\"exit\"}", VMXSIM_CASE_UNSUPPORTED, "virtualize APIC accesses"},
-    {ACCESS, VMFAIL_7, VMXSIM_CASE_UNSUPPORTED, "virtualize APIC accesses"},
-    {RDMSR, COMPLETE, VMXSIM_CASE_UNSUPPORTED, "virtualize APIC accesses"},
+    {ACCESS, "{\"result\":\"complete\"}", VMXSIM_CASE_UNSUPPORTED, "EPT paging-write control"},
+    {ACCESS, "{\"result\":\"exit\"}", VMXSIM_CASE_UNSUPPORTED, "EPT paging-write control"},
+    {ACCESS, VMFAIL_7, VMXSIM_CASE_UNSUPPORTED, "EPT paging-write control"},
+    {RDMSR, COMPLETE, VMXSIM_CASE_UNSUPPORTED, "EPT paging-write control"},
     {LAUNCH, ENTERED, VMXSIM_CASE_AGREES, NULL},
     {LAUNCH, VMFAIL_7, VMXSIM_CASE_DIFFERS, "observed entered"},
 };
 
 START_TEST(a_feature_that_the_model_lacks_is_neither_agreement_nor_difference)
 {
-    set_case(unsupported[_i].keys, APIC_ACCESSES, "", unsupported[_i].expect);
+    vector_file_use_everything();
+    set_case(unsupported[_i].keys, VECTOR_UNSUPPORTED, "", unsupported[_i].expect);
     expect_verdict(unsupported[_i].verdict, unsupported[_i].why);
 }
 END_TEST

@@ -92,7 +92,7 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_xrstors(struct vmxsim_cpu *cpu, ui
  * A move that completes has changed the register, guest paging and EFER.LMA accordingly; `outcome->value` is what a read
  * gives the guest, guest/host masks and read shadows applied. `gpr` is the general-purpose register operand.
  * Errors: VMXC_INVALID_INPUT (a register that does not exist; CR8 outside 64-bit mode), VMXC_UNSUPPORTED (a value that
- * turns on what guest accesses do not model; MOV to CR8 with virtual-interrupt delivery). Nothing has changed then.
+ * turns on what guest accesses do not model). Nothing has changed then.
  */
 
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_mov_to_cr(struct vmxsim_cpu *cpu, uint8_t cr,
@@ -137,7 +137,10 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_exception(struct vmxsim_cpu *cpu,
                                                         struct vmxsim_outcome *outcome);
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_nmi(struct vmxsim_cpu *cpu,
                                                   struct vmxsim_outcome *outcome);
-/* Errors: VMXC_UNSUPPORTED (posted-interrupt processing of the notification vector). */
+/*
+ * An interrupt with the posted-interrupt notification vector, if posted interrupts are processed, completes with the rule
+ * POSTED_INTERRUPT; a virtual interrupt that it leads to is delivered at the next boundary.
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_external_interrupt(struct vmxsim_cpu *cpu,
                                                                  uint8_t vector,
                                                                  struct vmxsim_outcome *outcome);
@@ -166,8 +169,9 @@ struct vmxsim_pending {
 };
 
 /*
- * The one that comes first: INIT, SIPI, monitor trap flag, #DB trap, preemption timer, NMI window, NMI, interrupt window,
- * external interrupt. Completes if nothing happens, with the rule EVENT_BLOCKED if something waits.
+ * The one that comes first: TPR below threshold after VM entry, INIT, SIPI, monitor trap flag, #DB trap, preemption timer, NMI
+ * window, NMI, interrupt window or virtual interrupt (rule VIRTUAL_INTERRUPT), external interrupt. VM entry is followed by a
+ * boundary. Completes if nothing happens, with the rule EVENT_BLOCKED if something waits.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_boundary(struct vmxsim_cpu *cpu,
                                                        const struct vmxsim_pending *pending,
