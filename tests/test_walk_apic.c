@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The APIC-access page without APIC-register virtualization and virtual-interrupt delivery.
+ * The APIC-access page without APIC-register virtualization and virtual-interrupt delivery; with them: test_virtual_apic.c.
  * Source: Intel SDM volume 3, "Virtualizing Memory-Mapped APIC Accesses", "TPR Virtualization", table "Exit Qualification
  * for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses".
  */
