@@ -7,7 +7,9 @@
 #include "vmxsim/guest.h"
 #include "vmxsim/intercept.h"
 
+#include "support/entry_edge.h"
 #include "support/guest_fixture.h"
+#include "support/insn_machine.h"
 
 #define TPR_SHADOW       VMXC_BIT(21)
 #define USE_MSR_BITMAPS  VMXC_BIT(28)
@@ -398,6 +400,59 @@ START_TEST(privilege_and_the_bitmap_come_before_the_page)
 }
 END_TEST
 
+/* ---- Not modelled ---- */
+
+/* A VM entry succeeds with these controls; what they change is refused then, and nothing else. */
+static const struct {
+    uint64_t tertiary;
+    uint32_t msr;
+    enum vmxc_status read, write;
+} refusals[] = {
+    {VMXC_TERTIARY_IPI_VIRTUALIZATION, 0x830, VMXC_OK, VMXC_UNSUPPORTED},
+    {VMXC_TERTIARY_IPI_VIRTUALIZATION, 0x808, VMXC_OK, VMXC_OK},
+    {VMXC_TERTIARY_APIC_TIMER_VIRTUALIZATION, 0x6e0, VMXC_UNSUPPORTED, VMXC_UNSUPPORTED},
+    {VMXC_TERTIARY_APIC_TIMER_VIRTUALIZATION, 0x6e1, VMXC_OK, VMXC_OK},
+    {VMXC_TERTIARY_ENABLE_HLAT, 0x830, VMXC_OK, VMXC_OK},
+    {VMXC_TERTIARY_EPT_PAGING_WRITE_CONTROL, 0x830, VMXC_OK, VMXC_OK},
+    {VMXC_TERTIARY_GUEST_PAGING_VERIFICATION, 0x830, VMXC_OK, VMXC_OK},
+    {0, 0x830, VMXC_OK, VMXC_OK},
+};
+
+static void launch(struct insn_machine *host, uint64_t primary, uint64_t tertiary)
+{
+    struct vmxsim_vmcs vmcs = valid_vmcs(LONG64);
+    vmcs.value[F(PIN_BASED_CONTROLS)] |= VMXC_PIN_EXTERNAL_INTERRUPT_EXITING;
+    vmcs.value[F(PRIMARY_PROCESSOR_BASED_CONTROLS)] |= primary | VMXC_BIT(17) | VMXC_BIT(31);
+    vmcs.value[F(SECONDARY_PROCESSOR_BASED_CONTROLS)] |=
+        X2APIC | VIRTUAL_DELIVERY | VMXC_SECONDARY_ENABLE_EPT;
+    vmcs.value[F(EPT_POINTER)] = 0x100001e;
+    vmcs.value[F(TERTIARY_PROCESSOR_BASED_CONTROLS)] = tertiary;
+    vmcs.value[F(VIRTUAL_APIC_ADDRESS)] = VIRTUAL_PAGE;
+    vmcs.value[F(MSR_BITMAP_ADDRESS)] = MSR_BITMAPS;
+    vmcs.value[F(PID_POINTER_TABLE_ADDRESS)] = 0x63000;
+    vmcs.value[F(VIRTUAL_TIMER_VECTOR)] = 0x40;
+    insn_machine_init(host, "everything", NULL);
+    insn_machine_launch(host, &vmcs);
+}
+
+START_TEST(what_is_not_modelled_is_refused_after_vm_entry)
+{
+    struct insn_machine host;
+    const struct vmxsim_access access = {.type = VMXSIM_ACCESS_READ, .size = 1};
+    launch(&host, TPR_SHADOW | USE_MSR_BITMAPS, refusals[_i].tertiary);
+    ck_assert_int_eq(vmxsim_guest_rdmsr(host.cpu, refusals[_i].msr, &outcome), refusals[_i].read);
+    ck_assert_int_eq(vmxsim_guest_wrmsr(host.cpu, refusals[_i].msr, 0, &outcome),
+                     refusals[_i].write);
+    ck_assert_int_eq(vmxsim_guest_access(host.cpu, &access, &outcome, NULL),
+                     refusals[_i].tertiary ? VMXC_UNSUPPORTED : VMXC_OK);
+    insn_machine_fini(&host);
+    launch(&host, TPR_SHADOW, refusals[_i].tertiary); /* every MSR exits */
+    ck_assert_int_eq(vmxsim_guest_wrmsr(host.cpu, refusals[_i].msr, 0, &outcome), VMXC_OK);
+    expect_guest_exit(&outcome, 32);
+    insn_machine_fini(&host);
+}
+END_TEST
+
 int main(void)
 {
     Suite *const suite = suite_create("virtual_apic");
@@ -419,6 +474,7 @@ int main(void)
                         COUNT(msr_writes));
     tcase_add_test(tests, a_tpr_msr_below_the_threshold_exits_after_the_write);
     tcase_add_test(tests, privilege_and_the_bitmap_come_before_the_page);
+    tcase_add_loop_test(tests, what_is_not_modelled_is_refused_after_vm_entry, 0, COUNT(refusals));
     suite_add_tcase(suite, tests);
 
     SRunner *const runner = srunner_create(suite);
