@@ -10,6 +10,7 @@
 #include "support/entry_edge.h"
 #include "support/guest_fixture.h"
 #include "support/insn_machine.h"
+#include "support/suite.h"
 
 #define TPR_SHADOW       VMXC_BIT(21)
 #define USE_MSR_BITMAPS  VMXC_BIT(28)
@@ -22,8 +23,6 @@
 #define VIRTUAL_PAGE UINT64_C(0x60000)
 #define MSR_BITMAPS  UINT64_C(0x62000)
 #define FILL         0x9abcde5fu /* the class of VTPR is above any threshold that is not set */
-
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static struct vmxsim_outcome outcome;
 
@@ -456,8 +455,7 @@ END_TEST
 int main(void)
 {
     Suite *const suite = suite_create("virtual_apic");
-    TCase *const tests = tcase_create("tests");
-    tcase_add_checked_fixture(tests, set_up, guest_fixture_tear_down);
+    TCase *const tests = suite_case(suite, "tests", set_up, guest_fixture_tear_down);
     tcase_add_loop_test(tests, the_controls_select_what_is_read_from_the_virtual_page, 0,
                         COUNT(selections));
     tcase_add_loop_test(tests, the_controls_select_what_is_written_to_the_virtual_page, 0,
@@ -475,11 +473,6 @@ int main(void)
     tcase_add_test(tests, a_tpr_msr_below_the_threshold_exits_after_the_write);
     tcase_add_test(tests, privilege_and_the_bitmap_come_before_the_page);
     tcase_add_loop_test(tests, what_is_not_modelled_is_refused_after_vm_entry, 0, COUNT(refusals));
-    suite_add_tcase(suite, tests);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -9,6 +9,7 @@
 #include "vmxsim/intercept.h"
 
 #include "support/guest_fixture.h"
+#include "support/suite.h"
 
 #define PIN_INTERRUPT    VMXC_BIT(0)
 #define PIN_NMI          VMXC_BIT(3)
@@ -32,8 +33,6 @@ enum { NO_BLOCKING, STI, MOV_SS, NMI_BLOCKING = 8 };
 #define VISR        0x100u
 #define VIRR        0x200u
 #define NOTIFY      0xf2u
-
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static struct vmxsim_outcome outcome;
 static const struct vmxsim_pending nothing;
@@ -625,8 +624,7 @@ static void add_interrupts(TCase *tests)
 int main(void)
 {
     Suite *const suite = suite_create("virtual_interrupts");
-    TCase *const tests = tcase_create("tests");
-    tcase_add_checked_fixture(tests, set_up, guest_fixture_tear_down);
+    TCase *const tests = suite_case(suite, "tests", set_up, guest_fixture_tear_down);
     add_interrupts(tests);
     tcase_add_loop_test(tests, a_tpr_below_the_threshold_at_entry_exits, 0, COUNT(thresholds));
     tcase_add_test(tests, the_threshold_after_entry_comes_before_everything);
@@ -636,11 +634,6 @@ int main(void)
     tcase_add_loop_test(tests, requests_move_to_the_page_and_rvi_is_the_highest, 0, COUNT(posts));
     tcase_add_test(tests, a_halted_guest_wakes_by_the_interrupt_not_by_its_notification);
     tcase_add_test(tests, a_boundary_posts_and_delivers);
-    suite_add_tcase(suite, tests);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -189,6 +189,10 @@
 #define VMXC_VMX_BASIC_ANY_ERROR_CODE   VMXC_BIT(56)      /* may go with any exception */
 #define VMXC_VMX_BASIC_NESTED_EXCEPTION VMXC_BIT(58)      /* with FRED */
 
+/* IA32_SMM_MONITOR_CTL. */
+#define VMXC_SMM_MONITOR_CTL_VALID     VMXC_BIT(0)
+#define VMXC_SMM_MONITOR_CTL_MSEG_BASE VMXC_BITS(31, 12)
+
 /* IA32_VMX_MISC. */
 #define VMXC_VMX_MISC_PREEMPTION_TIMER_RATE  VMXC_BITS(4, 0) /* counts when this TSC bit changes */
 #define VMXC_VMX_MISC_SAVES_LMA              VMXC_BIT(5)     /* exits store EFER.LMA */
