@@ -344,13 +344,12 @@ enum vmxc_status vmxsim_guest_mwait(struct vmxsim_cpu *cpu, bool armed,
 static bool loop_exceeds_window(struct vmxsim_cpu *cpu, uint64_t tsc)
 {
     struct pause_loop *const loop = &cpu->pause_loop;
-    const bool first = !loop->started || tsc - loop->last > cpu->exits.ple_gap;
 
-    if (first)
+    if (!loop->started || tsc - loop->last > cpu->exits.ple_gap)
         loop->first = tsc;
     loop->started = true;
     loop->last = tsc;
-    return !first && tsc - loop->first > cpu->exits.ple_window;
+    return tsc - loop->first > cpu->exits.ple_window;
 }
 
 enum vmxc_status vmxsim_guest_pause(struct vmxsim_cpu *cpu, uint64_t tsc,

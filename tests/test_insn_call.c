@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* VMCALL and VMFUNC, and what each VMX instruction comes to in a guest. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
+#include "support/machine.h"
 #include "support/suite.h"
 #include "vmxsim/exit.h"
 #include "vmxsim/guest.h"
@@ -49,10 +52,12 @@ static void become_smm_host(uint64_t dual_monitor, uint64_t valid)
         {VMXC_MSR_VMX_BASIC, VMXC_BIT(49), dual_monitor},
         {VMXC_MSR_VMX_MISC, 0, (uint64_t)REVISION << 32},
         {VMXC_MSR_SMM_MONITOR_CTL, 0, MSEG | valid},
+        {VMXC_MSR_SMRR_PHYSBASE, 0, 0},
+        {VMXC_MSR_SMRR_PHYSMASK, 0, 0},
     };
 
     insn_machine_fini(&machine);
-    insn_machine_init_changed(&machine, "everything", changes, 3);
+    insn_machine_init_changed(&machine, "everything", changes, COUNT(changes));
     insn_machine_vmxon(&machine);
 }
 
@@ -115,19 +120,29 @@ START_TEST(a_launched_vmcs_comes_first)
 }
 END_TEST
 
-/* A field, and whether this value is one that VMCALL minds. Those it does not mind would make a VM entry fail. */
+/* Two fields, and whether VMCALL minds these values. Those it does not mind would make a VM entry fail. */
 static const struct {
     uint32_t field;
     uint64_t value;
-    uint32_t count_field;
+    uint32_t other_field;
+    uint64_t other_value;
     bool fails;
 } exit_controls[] = {
-    {VMXC_VMCS_PRIMARY_VM_EXIT_CONTROLS, 0, 0, true},
-    {VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, 0x5008, VMXC_VMCS_VM_EXIT_MSR_STORE_COUNT, true},
-    {VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, VMXC_BIT(52), VMXC_VMCS_VM_EXIT_MSR_STORE_COUNT, true},
-    {VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, 0x5008, 0, false},
-    {VMXC_VMCS_VM_EXIT_MSR_LOAD_ADDRESS, 0x5008, VMXC_VMCS_VM_EXIT_MSR_LOAD_COUNT, false},
-    {VMXC_VMCS_VM_ENTRY_CONTROLS, 0, 0, false},
+    {VMXC_VMCS_PRIMARY_VM_EXIT_CONTROLS, 0, 0, 0, true},
+    {VMXC_VMCS_PRIMARY_VM_EXIT_CONTROLS, EXIT_64 | VMXC_EXIT_ACTIVATE_SECONDARY_CONTROLS,
+     VMXC_VMCS_SECONDARY_VM_EXIT_CONTROLS, VMXC_BIT(63), true},
+    {VMXC_VMCS_PRIMARY_VM_EXIT_CONTROLS, EXIT_64, VMXC_VMCS_SECONDARY_VM_EXIT_CONTROLS,
+     VMXC_BIT(63), false},
+    {VMXC_VMCS_PRIMARY_VM_EXIT_CONTROLS, EXIT_64 | VMXC_EXIT_SAVE_PREEMPTION_TIMER, 0, 0, false},
+    {VMXC_VMCS_VM_EXIT_MSR_STORE_COUNT, 1, VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, 0x5008, true},
+    {VMXC_VMCS_VM_EXIT_MSR_STORE_COUNT, 1, VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, VMXC_BIT(52), true},
+    {VMXC_VMCS_VM_EXIT_MSR_STORE_COUNT, 2, VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, VMXC_BITS(51, 4),
+     true}, /* the first entry is the last one below 2^52 */
+    {VMXC_VMCS_VM_EXIT_MSR_STORE_COUNT, 1, VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, VMXC_BITS(51, 4),
+     false},
+    {VMXC_VMCS_VM_EXIT_MSR_STORE_COUNT, 0, VMXC_VMCS_VM_EXIT_MSR_STORE_ADDRESS, 0x5008, false},
+    {VMXC_VMCS_VM_EXIT_MSR_LOAD_COUNT, 1, VMXC_VMCS_VM_EXIT_MSR_LOAD_ADDRESS, 0x5008, false},
+    {VMXC_VMCS_VM_ENTRY_CONTROLS, 0, 0, 0, false},
 };
 
 START_TEST(vm_exit_controls_come_before_mseg)
@@ -135,8 +150,9 @@ START_TEST(vm_exit_controls_come_before_mseg)
     offer_monitor();
     write_mseg(REVISION + 1, 0);
     insn_machine_set_field(&machine, exit_controls[_i].field, exit_controls[_i].value);
-    if (exit_controls[_i].count_field)
-        insn_machine_set_field(&machine, exit_controls[_i].count_field, 1);
+    if (exit_controls[_i].other_field)
+        insn_machine_set_field(&machine, exit_controls[_i].other_field,
+                               exit_controls[_i].other_value);
     EXECUTE_BARE(&machine, vmcall);
     if (exit_controls[_i].fails)
         expect_valid(&machine, VMXC_VM_ERROR_VMCALL_EXIT_CONTROLS,
@@ -184,6 +200,49 @@ START_TEST(a_32_bit_host_may_have_a_32_bit_monitor)
     vmxsim_cpu_set_root_state(
         machine.cpu, &(struct vmxsim_root_state){.cr0 = 0x80000031, .cr4 = 0x2000, .efer = 0});
     write_mseg(REVISION, _i ? 1 : 0);
+    ck_assert_int_eq(vmxsim_insn_vmcall(machine.cpu, &machine.result), VMXC_UNSUPPORTED);
+}
+END_TEST
+
+/* The processor becomes one whose CPUID.80000001H:EDX has no bit 29, outside VMX operation. */
+static void lose_intel64(void)
+{
+    char *const text = vmxsim_profile_to_json(machine.profile);
+    char *const leaf = strstr(text, "\"0x80000001.0\"");
+    ck_assert_ptr_nonnull(leaf);
+    char *edx = strchr(leaf, ']');
+    while (*edx != 'x')
+        edx--;
+    char *rest;
+    const unsigned long value = strtoul(edx + 1, &rest, 16);
+    ck_assert_uint_ne(value & 1ul << 29, 0);
+    const size_t size = strlen(text) + 1; /* the number does not become longer */
+    char *const changed = malloc(size);
+    ck_assert_ptr_nonnull(changed);
+    (void)snprintf(changed, size, "%.*s%lx%s", (int)(edx + 1 - text), text, value & ~(1ul << 29),
+                   rest);
+
+    vmxsim_cpu_destroy(machine.cpu);
+    vmxsim_profile_destroy(machine.owned);
+    machine.profile = machine.owned = profile_from_text(changed);
+    free(changed);
+    free(text);
+    ck_assert_int_eq(vmxsim_cpu_create(machine.memory, machine.profile, &machine.cpu), VMXC_OK);
+}
+
+START_TEST(without_intel_64_architecture_the_monitor_has_32_bits)
+{
+    offer_monitor();
+    EXECUTE(&machine, vmclear, REGION_A); /* into memory */
+    lose_intel64();
+    vmxsim_cpu_set_root_state(
+        machine.cpu, &(struct vmxsim_root_state){.cr0 = 0x80000031, .cr4 = 0x2000, .efer = 0});
+    EXECUTE(&machine, vmxon, REGION_VMXON);
+    EXECUTE(&machine, vmptrld, REGION_A);
+    EXECUTE_BARE(&machine, vmcall);
+    expect_valid(&machine, VMXC_VM_ERROR_VMCALL_MONITOR_FEATURES,
+                 VMXSIM_INSN_VMCALL_MONITOR_FEATURES);
+    write_mseg(REVISION, 0);
     ck_assert_int_eq(vmxsim_insn_vmcall(machine.cpu, &machine.result), VMXC_UNSUPPORTED);
 }
 END_TEST
@@ -381,6 +440,7 @@ int main(void)
     tcase_add_loop_test(tcase, vm_exit_controls_come_before_mseg, 0, COUNT(exit_controls));
     tcase_add_loop_test(tcase, mseg_is_checked_last, 0, COUNT(msegs));
     tcase_add_loop_test(tcase, a_32_bit_host_may_have_a_32_bit_monitor, 0, 2);
+    tcase_add_test(tcase, without_intel_64_architecture_the_monitor_has_32_bits);
     tcase_add_loop_test(tcase, the_host_cannot_register_a_monitor, 0, 3);
     tcase_add_test(tcase, vm_functions_are_undefined_outside_guests_that_have_them);
     tcase_add_test(tcase, functions_beyond_63_are_undefined);

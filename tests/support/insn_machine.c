@@ -18,7 +18,8 @@ static void change_msr(json_t *cpu, const char *name, const struct msr_change *c
     char key[16], value[32];
     uint64_t old = 0;
 
-    ck_assert_int_eq(vmxsim_profile_msr(vmxsim_profile_builtin(name), change->msr, &old), VMXC_OK);
+    if (vmxsim_profile_msr(vmxsim_profile_builtin(name), change->msr, &old) != VMXC_OK)
+        old = 0;
     snprintf(key, sizeof(key), "0x%" PRIx32, change->msr);
     snprintf(value, sizeof(value), "0x%" PRIx64, (old & ~change->clear) | change->set);
     json_object_set_new(json_object_get(cpu, "msr"), key, json_string(value));

@@ -27,7 +27,7 @@ struct insn_machine {
     uint64_t rflags;                  /* before it */
 };
 
-/* An MSR of a built-in profile with bits cleared, then bits set. */
+/* An MSR of a built-in profile with bits cleared, then bits set; one that the profile does not list is 0 before. */
 struct msr_change {
     uint32_t msr;
     uint64_t clear, set;
