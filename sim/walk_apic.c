@@ -23,6 +23,8 @@ enum access_type {
     LINEAR_READ = 0,
     LINEAR_WRITE = 1,
     LINEAR_FETCH = 2,
+    LINEAR_DELIVERY = 3, /* read or write, while an event is delivered */
+    PHYSICAL_DELIVERY = 10,
     PHYSICAL = 15, /* for a fetch or during the execution of an instruction */
 };
 
@@ -42,9 +44,11 @@ bool vmxsim_is_apic_access_page(const struct walk *walk, uint64_t hpa)
 /* The offset is undefined for guest-physical accesses, and 0 here. */
 bool vmxsim_end_with_physical_apic_access(struct walk *walk)
 {
+    const enum access_type type = walk->event_delivery ? PHYSICAL_DELIVERY : PHYSICAL;
+
     vmxsim_trail_verdict(walk, VMXSIM_RULE_EXIT_APIC_PHYSICAL, 0);
     return vmxsim_end_with_exit(walk, VMXSIM_RULE_EXIT_APIC_PHYSICAL, VMXC_EXIT_REASON_APIC_ACCESS,
-                                VMXC_FIELD_MAKE((uint64_t)PHYSICAL, ACCESS_TYPE));
+                                VMXC_FIELD_MAKE((uint64_t)type, ACCESS_TYPE));
 }
 
 static bool end_with_linear_access(struct walk *walk, uint32_t page, enum access_type type)
@@ -70,6 +74,8 @@ static bool find_exit(const struct walk *walk, uint64_t offset, uint32_t size,
         *type = LINEAR_WRITE;
     else
         return false;
+    if (walk->event_delivery)
+        *type = LINEAR_DELIVERY;
     return true;
 }
 

@@ -22,6 +22,7 @@ struct walk {
     bool user;                  /* user-mode access: CPL 3 and not implicit */
     bool implicit;              /* implicit supervisor-mode access */
     bool shadow_stack;          /* shadow-stack access */
+    bool event_delivery;        /* part of the delivery of an event, not of an instruction */
     bool virtual_apic; /* it accesses the virtual-APIC page instead of the APIC-access page */
     uint8_t page;      /* 0, or 1 for the second page */
 };
