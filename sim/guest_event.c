@@ -52,6 +52,25 @@ static enum vmxc_status take(struct walk *walk, uint8_t vector)
     return VMXC_OK;
 }
 
+/*
+ * Would the processor take this interrupt as the notification of a user interrupt, which the model does not have? Without "load
+ * UINV" the vector of such notifications is not known.
+ */
+static bool may_notify_user(struct vmxsim_cpu *cpu, uint8_t vector)
+{
+    const struct vmxsim_vmcs *vmcs = guest_vmcs(cpu);
+
+    if (!(cpu->guest.cr4 & VMXC_CR4_UINTR) || !(cpu->guest.efer & VMXC_EFER_LMA))
+        return false;
+    return !(VMXSIM_VMCS(vmcs, VM_ENTRY_CONTROLS) & VMXC_ENTRY_LOAD_UINV) ||
+           vector == VMXSIM_VMCS(vmcs, GUEST_UINV);
+}
+
+static enum vmxc_status take_interrupt(struct walk *walk, uint8_t vector)
+{
+    return may_notify_user(walk->cpu, vector) ? VMXC_UNSUPPORTED : take(walk, vector);
+}
+
 static enum vmxc_status exit_with_event(struct walk *walk, enum vmxsim_walk_rule rule,
                                         uint16_t reason, enum vmxc_interruption_type type,
                                         uint8_t vector)
@@ -195,7 +214,7 @@ static enum vmxc_status interrupt(struct walk *walk, uint8_t vector)
     if (is_notification(cpu, vector))
         return process_posted(walk);
     if (!(cpu->exits.pin & VMXC_PIN_EXTERNAL_INTERRUPT_EXITING))
-        return take(walk, vector);
+        return take_interrupt(walk, vector);
     if (!(exit_controls & VMXC_EXIT_ACKNOWLEDGE_INTERRUPT))
         return vmxsim_guest_exit(walk, VMXSIM_RULE_EXIT_INTERRUPT,
                                  VMXC_EXIT_REASON_EXTERNAL_INTERRUPT, 0);
@@ -319,7 +338,8 @@ static bool virtual_interrupt_is_due(struct vmxsim_cpu *cpu)
 
 static enum vmxc_status deliver_virtual_interrupt(struct walk *walk)
 {
-    VMXC_TRY(take(walk, vmxsim_virtual_apic_deliver(walk->cpu)));
+    VMXC_TRY(take_interrupt(walk, vmxsim_virtual_apic_requested(walk->cpu)));
+    vmxsim_virtual_apic_deliver(walk->cpu);
     walk->outcome->rule = VMXSIM_RULE_VIRTUAL_INTERRUPT;
     return VMXC_OK;
 }

@@ -399,8 +399,13 @@ void vmxsim_virtual_apic_process_posted(struct vmxsim_cpu *cpu)
     evaluate(cpu);
 }
 
+uint8_t vmxsim_virtual_apic_requested(const struct vmxsim_cpu *cpu)
+{
+    return requested(cpu);
+}
+
 /* Source: "Virtual-Interrupt Delivery". */
-uint8_t vmxsim_virtual_apic_deliver(struct vmxsim_cpu *cpu)
+void vmxsim_virtual_apic_deliver(struct vmxsim_cpu *cpu)
 {
     const uint8_t vector = requested(cpu);
 
@@ -410,5 +415,4 @@ uint8_t vmxsim_virtual_apic_deliver(struct vmxsim_cpu *cpu)
     set_bit(cpu, VIRR, vector, false);
     set_requested(cpu, highest(cpu, VIRR));
     cpu->virtual_interrupts.recognized = false;
-    return vector;
 }

@@ -412,6 +412,52 @@ START_TEST(a_virtual_interrupt_comes_after_nmis_and_before_interrupts)
 }
 END_TEST
 
+/* ---- User interrupts ---- */
+
+/* CR4.UINTR, "load UINV" with UINV 51H, vector: refused if it is, or might be, a notification. */
+static const struct {
+    bool uintr, load;
+    uint8_t vector;
+    enum vmxc_status status;
+} notifications[] = {
+    {false, true, 0x51, VMXC_OK},
+    {true, true, 0x50, VMXC_OK},
+    {true, true, 0x51, VMXC_UNSUPPORTED},
+    {true, false, 0x50, VMXC_UNSUPPORTED},
+};
+
+START_TEST(user_interrupt_notifications_are_refused)
+{
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR4) |= notifications[_i].uintr ? VMXC_BIT(25) : 0;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) |= notifications[_i].load ? VMXC_BIT(19) : 0;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_UINV) = 0x51;
+    enter(notifications[_i].vector, 0);
+    ck_assert_int_eq(vmxsim_guest_boundary(machine.cpu, &nothing, &outcome),
+                     notifications[_i].status);
+    if (notifications[_i].status == VMXC_OK)
+        expect_delivery(notifications[_i].vector);
+    else
+        ck_assert_uint_eq(status(), notifications[_i].vector); /* nothing has changed */
+    set_pin(0);
+    enter(0, 0);
+    ck_assert_int_eq(
+        vmxsim_guest_external_interrupt(machine.cpu, notifications[_i].vector, &outcome),
+        notifications[_i].status);
+}
+END_TEST
+
+/* Outside IA-32e mode there are none. */
+START_TEST(other_modes_have_no_user_interrupts)
+{
+    machine_set_mode(&machine, GUEST_NONE);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_RFLAGS) = 0x202;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR4) |= VMXC_BIT(25);
+    enter(0x51, 0);
+    boundary(&nothing);
+    expect_delivery(0x51);
+}
+END_TEST
+
 /* ---- TPR threshold after VM entry ---- */
 
 static const struct {
@@ -626,6 +672,8 @@ int main(void)
     Suite *const suite = suite_create("virtual_interrupts");
     TCase *const tests = suite_case(suite, "tests", set_up, guest_fixture_tear_down);
     add_interrupts(tests);
+    tcase_add_loop_test(tests, user_interrupt_notifications_are_refused, 0, COUNT(notifications));
+    tcase_add_test(tests, other_modes_have_no_user_interrupts);
     tcase_add_loop_test(tests, a_tpr_below_the_threshold_at_entry_exits, 0, COUNT(thresholds));
     tcase_add_test(tests, the_threshold_after_entry_comes_before_everything);
     tcase_add_test(tests, in_the_shutdown_state_it_waits_for_the_nmi);

@@ -121,7 +121,8 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_mov_from_dr(struct vmxsim_cpu *cpu
  * ---- Events ----
  *
  * An event that the guest takes is an outcome of kind GUEST_EXCEPTION; delivery through the IDT is not modelled. An event that
- * is blocked, or discarded, completes with the rule EVENT_BLOCKED.
+ * is blocked, or discarded, completes with the rule EVENT_BLOCKED. Errors, of interrupts that the guest takes, virtual ones
+ * included: VMXC_UNSUPPORTED (CR4.UINTR = 1 in IA-32e mode, and it may be the notification of a user interrupt).
  */
 
 struct vmxsim_event {

@@ -41,7 +41,8 @@ void vmxsim_virtual_apic_write_msr(struct walk *walk, uint32_t msr, uint64_t val
 void vmxsim_virtual_apic_enter(struct vmxsim_cpu *cpu);
 /* An interrupt with the notification vector has arrived. */
 void vmxsim_virtual_apic_process_posted(struct vmxsim_cpu *cpu);
-/* Delivers the virtual interrupt that has been recognized; the result is its vector. */
-uint8_t vmxsim_virtual_apic_deliver(struct vmxsim_cpu *cpu);
+/* The vector of the virtual interrupt that has been recognized, and what its delivery changes. */
+uint8_t vmxsim_virtual_apic_requested(const struct vmxsim_cpu *cpu);
+void vmxsim_virtual_apic_deliver(struct vmxsim_cpu *cpu);
 
 #endif
