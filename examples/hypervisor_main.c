@@ -124,8 +124,11 @@ static enum vmxc_status execute_cpuid(struct guest *guest, const struct instruct
 static enum vmxc_status execute_wrmsr(struct guest *guest, const struct instruction *instruction,
                                       struct vmxsim_outcome *outcome)
 {
+    const uint64_t *const gpr = guest->gprs->value;
+
     (void)instruction;
-    return vmxsim_guest_wrmsr(guest->cpu, (uint32_t)guest->gprs->value[VMXC_GPR_RCX], outcome);
+    return vmxsim_guest_wrmsr(guest->cpu, (uint32_t)gpr[VMXC_GPR_RCX],
+                              gpr[VMXC_GPR_RDX] << 32 | (uint32_t)gpr[VMXC_GPR_RAX], outcome);
 }
 
 static enum vmxc_status execute_rdmsr(struct guest *guest, const struct instruction *instruction,
