@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hypervisor.h"
+#include "hypervisor_guest.h"
+#include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/paging.h"
 #include "vmxcore/defs/vmcs.h"
-#include "vmxcore/guest_mem.h"
 #include "vmxcore/status.h"
 #include "vmxsim/exit.h"
 #include "vmxsim/guest.h"
@@ -22,16 +22,6 @@
 #include "vmxsim/intercept.h"
 
 #define MBYTES(n) ((uint64_t)(n) << 20)
-
-#define GUEST_SIZE MBYTES(8)
-#define PML4_GPA   UINT64_C(0x1000)
-#define PDPT_GPA   UINT64_C(0x2000)
-#define PD_GPA     UINT64_C(0x3000)
-#define CODE_GPA   UINT64_C(0x10000)
-#define DATA_GPA   UINT64_C(0x400000)
-#define STACK_TOP  UINT64_C(0x8000)
-
-#define INTERRUPT_VECTOR 0x20u
 
 static void must(enum vmxc_status status, const char *what)
 {
@@ -58,110 +48,153 @@ static void VMXC_PRINTF(1, 2) log_line(const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- The guest: instructions with lengths, in a row from CODE_GPA on ---- */
+/* ---- The guest: instructions with lengths, in a row from HYPERVISOR_GUEST_CODE on ---- */
 
 struct guest;
 
 struct instruction {
     const char *text;
     uint8_t length; /* bytes */
-    /* What it does; moves to general-purpose registers in front of it are part of it. */
-    enum vmxc_status (*execute)(struct guest *guest, struct vmxsim_outcome *outcome);
+    enum vmxc_gpr gpr;
+    uint64_t value;
+    enum vmxc_status (*execute)(struct guest *guest, const struct instruction *instruction,
+                                struct vmxsim_outcome *outcome);
 };
 
 struct guest {
     struct vmxsim_cpu *cpu;
     struct vmxc_gprs *gprs;
-    unsigned interrupts; /* that it has taken */
-    bool knows_hypervisor;
-    uint64_t msr_value;
+    uint32_t interrupts; /* that it has taken */
 };
 
-static enum vmxc_status execute_store(struct guest *guest, struct vmxsim_outcome *outcome)
+static enum vmxc_status complete(struct vmxsim_outcome *outcome)
 {
-    const struct vmxsim_access access = {
-        .type = VMXSIM_ACCESS_WRITE, .linear = DATA_GPA + 0x10, .size = 8, .data = "a guest"};
-
-    return vmxsim_guest_access(guest->cpu, &access, outcome, NULL);
-}
-
-static enum vmxc_status execute_cpuid(struct guest *guest, struct vmxsim_outcome *outcome)
-{
-    guest->gprs->value[VMXC_GPR_RAX] = HYPERVISOR_CPUID_LEAF;
-    guest->gprs->value[VMXC_GPR_RCX] = 0;
-    return vmxsim_guest_instruction(guest->cpu, VMXSIM_INSTRUCTION_CPUID, NULL, outcome);
-}
-
-/* Looks at what CPUID gave. */
-static enum vmxc_status execute_compare(struct guest *guest, struct vmxsim_outcome *outcome)
-{
-    guest->knows_hypervisor = guest->gprs->value[VMXC_GPR_RBX] == 0x63786d76;
     *outcome = (struct vmxsim_outcome){.kind = VMXSIM_OUTCOME_COMPLETE};
     return VMXC_OK;
 }
 
-static enum vmxc_status execute_wrmsr(struct guest *guest, struct vmxsim_outcome *outcome)
+static enum vmxc_status execute_move(struct guest *guest, const struct instruction *instruction,
+                                     struct vmxsim_outcome *outcome)
 {
-    guest->gprs->value[VMXC_GPR_RCX] = HYPERVISOR_EMULATED_MSR;
-    guest->gprs->value[VMXC_GPR_RDX] = 0x1;
-    guest->gprs->value[VMXC_GPR_RAX] = 0x2a;
-    return vmxsim_guest_wrmsr(guest->cpu, HYPERVISOR_EMULATED_MSR, outcome);
+    guest->gprs->value[instruction->gpr] = instruction->value;
+    return complete(outcome);
 }
 
-static enum vmxc_status execute_rdmsr(struct guest *guest, struct vmxsim_outcome *outcome)
+static enum vmxc_status store(struct guest *guest, const struct instruction *instruction,
+                              uint8_t size, struct vmxsim_outcome *outcome)
 {
-    guest->gprs->value[VMXC_GPR_RCX] = HYPERVISOR_EMULATED_MSR;
-    return vmxsim_guest_rdmsr(guest->cpu, HYPERVISOR_EMULATED_MSR, outcome);
+    struct vmxsim_access access = {
+        .type = VMXSIM_ACCESS_WRITE, .linear = instruction->value, .size = size};
+
+    memcpy(access.data, &guest->gprs->value[instruction->gpr], size);
+    return vmxsim_guest_access(guest->cpu, &access, outcome, NULL);
 }
 
-/* Prints what RDMSR gave: the low byte, as a character. */
-static enum vmxc_status execute_out(struct guest *guest, struct vmxsim_outcome *outcome)
+static enum vmxc_status execute_store_8(struct guest *guest, const struct instruction *instruction,
+                                        struct vmxsim_outcome *outcome)
 {
-    const struct vmxsim_io out = {.port = 0x3f8, .size = 1};
+    return store(guest, instruction, 8, outcome);
+}
+
+static enum vmxc_status execute_store_4(struct guest *guest, const struct instruction *instruction,
+                                        struct vmxsim_outcome *outcome)
+{
+    return store(guest, instruction, 4, outcome);
+}
+
+static enum vmxc_status execute_load_8(struct guest *guest, const struct instruction *instruction,
+                                       struct vmxsim_outcome *outcome)
+{
+    const struct vmxsim_access access = {
+        .type = VMXSIM_ACCESS_READ, .linear = instruction->value, .size = 8};
+
+    VMXC_TRY(vmxsim_guest_access(guest->cpu, &access, outcome, NULL));
+    if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        memcpy(&guest->gprs->value[instruction->gpr], outcome->data, 8);
+    return VMXC_OK;
+}
+
+static enum vmxc_status execute_cpuid(struct guest *guest, const struct instruction *instruction,
+                                      struct vmxsim_outcome *outcome)
+{
+    (void)instruction;
+    return vmxsim_guest_instruction(guest->cpu, VMXSIM_INSTRUCTION_CPUID, NULL, outcome);
+}
+
+static enum vmxc_status execute_wrmsr(struct guest *guest, const struct instruction *instruction,
+                                      struct vmxsim_outcome *outcome)
+{
     const uint64_t *const gpr = guest->gprs->value;
 
-    guest->msr_value = gpr[VMXC_GPR_RDX] << 32 | gpr[VMXC_GPR_RAX];
+    (void)instruction;
+    return vmxsim_guest_wrmsr(guest->cpu, (uint32_t)gpr[VMXC_GPR_RCX],
+                              gpr[VMXC_GPR_RDX] << 32 | (uint32_t)gpr[VMXC_GPR_RAX], outcome);
+}
+
+static enum vmxc_status execute_rdmsr(struct guest *guest, const struct instruction *instruction,
+                                      struct vmxsim_outcome *outcome)
+{
+    (void)instruction;
+    return vmxsim_guest_rdmsr(guest->cpu, (uint32_t)guest->gprs->value[VMXC_GPR_RCX], outcome);
+}
+
+static enum vmxc_status execute_out(struct guest *guest, const struct instruction *instruction,
+                                    struct vmxsim_outcome *outcome)
+{
+    const struct vmxsim_io out = {.port = (uint16_t)guest->gprs->value[VMXC_GPR_RDX], .size = 1};
+
+    (void)instruction;
     return vmxsim_guest_io(guest->cpu, &out, outcome);
 }
 
-static enum vmxc_status execute_vmcall(struct guest *guest, struct vmxsim_outcome *outcome)
+static enum vmxc_status execute_vmcall(struct guest *guest, const struct instruction *instruction,
+                                       struct vmxsim_outcome *outcome)
 {
-    guest->gprs->value[VMXC_GPR_RAX] = HYPERCALL_INTERRUPT_ME;
-    guest->gprs->value[VMXC_GPR_RCX] = INTERRUPT_VECTOR;
+    (void)instruction;
     return vmxsim_guest_instruction(guest->cpu, VMXSIM_INSTRUCTION_VMCALL, NULL, outcome);
 }
 
-/* Sets IF; that interrupts stay blocked for one more instruction is left out. */
-static enum vmxc_status execute_sti(struct guest *guest, struct vmxsim_outcome *outcome)
+/* Sets IF; interrupts stay blocked for one more instruction. */
+static enum vmxc_status execute_sti(struct guest *guest, const struct instruction *instruction,
+                                    struct vmxsim_outcome *outcome)
 {
     uint64_t rflags;
 
-    *outcome = (struct vmxsim_outcome){.kind = VMXSIM_OUTCOME_COMPLETE};
+    (void)instruction;
     VMXC_TRY(vmxsim_guest_get(guest->cpu, VMXC_VMCS_GUEST_RFLAGS, &rflags));
-    return vmxsim_guest_set(guest->cpu, VMXC_VMCS_GUEST_RFLAGS, rflags | VMXC_RFLAGS_IF);
+    VMXC_TRY(vmxsim_guest_set(guest->cpu, VMXC_VMCS_GUEST_RFLAGS, rflags | VMXC_RFLAGS_IF));
+    VMXC_TRY(vmxsim_guest_set(guest->cpu, VMXC_VMCS_GUEST_INTERRUPTIBILITY_STATE,
+                              VMXC_INTERRUPTIBILITY_STI));
+    return complete(outcome);
 }
 
-static enum vmxc_status execute_hlt(struct guest *guest, struct vmxsim_outcome *outcome)
+/* The one more instruction. */
+static enum vmxc_status execute_nop(struct guest *guest, const struct instruction *instruction,
+                                    struct vmxsim_outcome *outcome)
 {
+    (void)instruction;
+    VMXC_TRY(vmxsim_guest_set(guest->cpu, VMXC_VMCS_GUEST_INTERRUPTIBILITY_STATE, 0));
+    return complete(outcome);
+}
+
+static enum vmxc_status execute_hlt(struct guest *guest, const struct instruction *instruction,
+                                    struct vmxsim_outcome *outcome)
+{
+    (void)instruction;
     return vmxsim_guest_instruction(guest->cpu, VMXSIM_INSTRUCTION_HLT, NULL, outcome);
 }
 
 static const struct instruction program[] = {
-    {"MOV [400010H], RAX", 8, execute_store},
-    {"CPUID", 2, execute_cpuid},
-    {"CMP EBX, \"vmxc\"", 6, execute_compare},
-    {"WRMSR", 2, execute_wrmsr},
-    {"RDMSR", 2, execute_rdmsr},
-    {"OUT DX, AL", 1, execute_out},
-    {"VMCALL", 3, execute_vmcall},
-    {"STI", 1, execute_sti},
-    {"HLT", 1, execute_hlt},
+#define GUEST_INSTRUCTION(text, action, register, value, ...) \
+    {text, sizeof((const uint8_t[]){__VA_ARGS__}), VMXC_GPR_##register, value, execute_##action},
+#include "hypervisor_guest.def"
+#undef GUEST_INSTRUCTION
 };
 #define PROGRAM_LENGTH (sizeof(program) / sizeof(program[0]))
 
 static const struct instruction *instruction_at(uint64_t rip)
 {
-    uint64_t address = CODE_GPA;
+    uint64_t address = HYPERVISOR_GUEST_CODE;
 
     for (size_t i = 0; i < PROGRAM_LENGTH; i++) {
         if (address == rip)
@@ -187,23 +220,28 @@ static enum vmxc_status step(struct guest *guest, struct vmxsim_outcome *outcome
     VMXC_TRY(vmxsim_guest_access(guest->cpu, &fetch, outcome, NULL));
     if (outcome->kind != VMXSIM_OUTCOME_COMPLETE)
         return VMXC_OK;
-    VMXC_TRY(instruction->execute(guest, outcome));
+    VMXC_TRY(instruction->execute(guest, instruction, outcome));
     if (outcome->kind != VMXSIM_OUTCOME_COMPLETE)
         return VMXC_OK;
     printf("        guest: %s\n", instruction->text);
     return vmxsim_guest_set(guest->cpu, VMXC_VMCS_GUEST_RIP, fetch.linear + *length);
 }
 
-/* What the VM entry delivered. The handler returns at once: nothing of it is played but that it was there. */
-static void take_injected_event(struct guest *guest)
+/* What the VM entry delivered. The handler counts; nothing else of the delivery is played. */
+static enum vmxc_status take_injected_event(struct guest *guest)
 {
     const uint64_t info = VMXSIM_VMCS(vmxsim_exit_vmcs(guest->cpu), VM_ENTRY_INTERRUPTION_INFO);
+    struct vmxsim_access count = {
+        .type = VMXSIM_ACCESS_WRITE, .linear = HYPERVISOR_GUEST_COUNT, .size = 4};
+    struct vmxsim_outcome outcome;
 
     if (!(info & VMXC_INTERRUPTION_VALID))
-        return;
-    guest->interrupts += VMXC_FIELD_GET(info, VMXC_INTERRUPTION_VECTOR) == INTERRUPT_VECTOR;
+        return VMXC_OK;
     printf("        guest: takes event %#" PRIx64 "\n",
            VMXC_FIELD_GET(info, VMXC_INTERRUPTION_VECTOR));
+    guest->interrupts += VMXC_FIELD_GET(info, VMXC_INTERRUPTION_VECTOR) == HYPERVISOR_GUEST_VECTOR;
+    memcpy(count.data, &guest->interrupts, sizeof(guest->interrupts));
+    return vmxsim_guest_access(guest->cpu, &count, &outcome, NULL);
 }
 
 static enum vmxc_status run_guest(void *context, struct vmxsim_cpu *cpu, struct vmxc_gprs *gprs)
@@ -216,7 +254,7 @@ static enum vmxc_status run_guest(void *context, struct vmxsim_cpu *cpu, struct 
 
     guest->cpu = cpu;
     guest->gprs = gprs;
-    take_injected_event(guest);
+    VMXC_TRY(take_injected_event(guest));
     do {
         VMXC_TRY(step(guest, &outcome, &exit_context.instruction_length));
         if (outcome.kind == VMXSIM_OUTCOME_COMPLETE)
@@ -227,45 +265,19 @@ static enum vmxc_status run_guest(void *context, struct vmxsim_cpu *cpu, struct 
 
 /* ---- The machine ---- */
 
-/* What a loader would do: 4-level paging, linear = physical, 2-MByte pages over all of the guest's memory. */
-static void load_guest(struct vmxc_addrspace *space)
-{
-    const uint64_t table = VMXC_PTE_PRESENT | VMXC_PTE_WRITE;
-
-    must(vmxc_guest_mem_write_u64(space, PML4_GPA, PDPT_GPA | table), "writing guest memory");
-    must(vmxc_guest_mem_write_u64(space, PDPT_GPA, PD_GPA | table), "writing guest memory");
-    for (uint64_t i = 0; i < GUEST_SIZE / VMXC_PAGE_SIZE_2M; i++)
-        must(vmxc_guest_mem_write_u64(space, PD_GPA + 8 * i,
-                                      i * VMXC_PAGE_SIZE_2M | table | VMXC_PTE_PAGE_SIZE),
-             "writing guest memory");
-}
-
-static void check_guest(struct hypervisor *hv, const struct guest *guest)
-{
-    char text[8] = "";
-
-    must(vmxc_guest_mem_read(&hv->space, DATA_GPA + 0x10, text, sizeof(text)),
-         "reading guest memory");
-    expect(memcmp(text, "a guest", sizeof(text)) == 0, "the guest's store is in its memory");
-    expect(guest->knows_hypervisor, "the guest has seen the hypervisor's CPUID leaf");
-    expect(guest->msr_value == UINT64_C(0x10000002a), "the guest reads back the MSR it wrote");
-    expect(guest->interrupts == 1, "the guest has taken one interrupt");
-}
-
 static void run_hypervisor(struct vmxsim_memory *memory, struct vmxsim_cpu *cpu)
 {
-    const struct vmxc_guest_start start = {
-        .mode = VMXC_GUEST_LONG_64, .rip = CODE_GPA, .rsp = STACK_TOP, .cr3 = PML4_GPA};
     struct vmxsim_insn_ops processor;
     struct guest guest = {.interrupts = 0};
     struct hypervisor hv = {
         .ops = &processor.ops, .hal = vmxsim_memory_hal(memory), .log = log_line};
 
     vmxsim_insn_ops_init(&processor, cpu, run_guest, &guest);
-    must(hypervisor_start(&hv, GUEST_SIZE, &start), "starting");
-    load_guest(&hv.space);
+    must(hypervisor_start(&hv, HYPERVISOR_GUEST_SIZE, &hypervisor_guest_start), "starting");
+    must(hypervisor_guest_load(&hv.space), "loading the guest");
     must(hypervisor_run(&hv), "running the guest");
-    check_guest(&hv, &guest);
+    const char *const wrong = hypervisor_guest_check(&hv.space);
+    expect(wrong == NULL, wrong);
     must(hypervisor_stop(&hv), "stopping");
     expect(vmxsim_cpu_vmx_state(cpu).mode == VMXSIM_VMX_OFF, "VMX operation is off");
 }

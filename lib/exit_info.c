@@ -5,11 +5,6 @@
 #include "vmxcore/defs/ept.h"
 #include "vmxcore/defs/vmcs.h"
 
-/* Exit qualification for APIC accesses. */
-#define APIC_OFFSET       VMXC_BITS(11, 0)
-#define APIC_TYPE         VMXC_BITS(15, 12)
-#define APIC_ASYNCHRONOUS VMXC_BIT(16)
-
 /* ---- The exit ---- */
 
 static enum vmxc_status read_32(const struct vmxc_insn_ops *ops, uint32_t field, uint32_t *value)
@@ -29,6 +24,7 @@ enum vmxc_status vmxc_exit_read(const struct vmxc_insn_ops *ops, struct vmxc_exi
     VMXC_TRY(vmxc_insn_read(ops, VMXC_VMCS_EXIT_REASON, &reason));
     VMXC_TRY(vmxc_insn_read(ops, VMXC_VMCS_EXIT_QUALIFICATION, &fresh.qualification));
     VMXC_TRY(read_32(ops, VMXC_VMCS_VM_EXIT_INSTRUCTION_LENGTH, &fresh.instruction_length));
+    VMXC_TRY(read_32(ops, VMXC_VMCS_VM_EXIT_INSTRUCTION_INFO, &fresh.instruction_info));
     VMXC_TRY(read_32(ops, VMXC_VMCS_VM_EXIT_INTERRUPTION_INFO, &fresh.interruption_info));
     VMXC_TRY(
         read_32(ops, VMXC_VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE, &fresh.interruption_error_code));
@@ -118,14 +114,14 @@ static bool is_apic_access(uint64_t type)
 
 enum vmxc_status vmxc_exit_apic_access(uint64_t qualification, struct vmxc_exit_apic_access *access)
 {
-    const uint64_t type = VMXC_FIELD_GET(qualification, APIC_TYPE);
+    const uint64_t type = VMXC_FIELD_GET(qualification, VMXC_QUALIFICATION_APIC_TYPE);
 
     if (!is_apic_access(type))
         return VMXC_BAD_FORMAT;
     *access = (struct vmxc_exit_apic_access){
         .access = (enum vmxc_apic_access)type,
-        .offset = (uint16_t)VMXC_FIELD_GET(qualification, APIC_OFFSET),
-        .asynchronous = qualification & APIC_ASYNCHRONOUS,
+        .offset = (uint16_t)VMXC_FIELD_GET(qualification, VMXC_QUALIFICATION_APIC_OFFSET),
+        .asynchronous = qualification & VMXC_QUALIFICATION_APIC_ASYNCHRONOUS,
     };
     return VMXC_OK;
 }

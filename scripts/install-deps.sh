@@ -44,6 +44,15 @@ has_clang_format() {
     has_tool clang-format-14 || has_tool clang-format
 }
 
+# Debian's program is bochs-bin; bochs may be a script around it.
+has_bochs() {
+    has_command bochs-bin || has_command bochs
+}
+
+has_file() {
+    [ -e "$1" ]
+}
+
 # The Linux header that the header test compiles after; only x86 has it.
 has_linux_vmx_header() {
     case "$(uname -m)" in
@@ -72,6 +81,8 @@ find_missing() {
     need libxxhash-dev has_library libxxhash
     [ "$1" = build ] && return
     need binutils has_tool objdump
+    need bochs has_bochs
+    need bochsbios has_file /usr/share/bochs/BIOS-bochs-latest
     need check has_library check
     need clang has_tool clang
     need clang-format has_clang_format
@@ -81,7 +92,9 @@ find_missing() {
     need linux-libc-dev has_linux_vmx_header
     need make has_tool make
     need python3 has_tool python3
+    need qemu-system-x86 has_tool qemu-system-x86_64
     need universal-ctags has_universal_ctags
+    need vgabios has_file /usr/share/bochs/VGABIOS-lgpl-latest
 }
 
 # ---- Installing ----

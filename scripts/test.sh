@@ -12,6 +12,7 @@ usage: scripts/test.sh [--quick | --only NAME]
 Builds and tests in build/<NAME>, one configuration after the other:
   dev           gcc, debug, warnings fatal; unit, structural, freestanding and install tests
   asan          AddressSanitizer and UBSan, leak detection on
+  tsan          ThreadSanitizer on the test of machines in threads
   clang         clang, optimized, warnings fatal
   freestanding  libvmxcore alone, without a C library
   release       what users get; the only one that runs the long tests
@@ -26,7 +27,7 @@ VMXSIM_ALLOW_SKIP=1 skips tests whose tools are missing instead of failing them.
 TEXT
 }
 
-readonly CONFIGURATIONS=(dev asan clang freestanding release coverage)
+readonly CONFIGURATIONS=(dev asan tsan clang freestanding release coverage)
 
 passed=0
 failed=0

@@ -8,6 +8,7 @@
 
 #include "internal/cpu.h"
 #include "internal/msr_switch.h"
+#include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
@@ -100,20 +101,16 @@ static uint64_t tertiary_controls(const struct vmxsim_vmcs *vmcs)
  */
 static const char *find_unsupported(const struct vmxsim_vmcs *vmcs)
 {
-    const uint64_t secondary = secondary_controls(vmcs);
     const uint64_t tertiary = tertiary_controls(vmcs);
     const uint64_t cr4 = VMXSIM_VMCS(vmcs, GUEST_CR4);
     const uint64_t cr3 = VMXSIM_VMCS(vmcs, GUEST_CR3);
-    const bool apic = secondary & VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES;
 
     const struct {
         bool used;
         const char *name;
     } features[] = {
-        {apic && (secondary & VMXC_SECONDARY_APIC_REGISTER_VIRTUALIZATION),
-         "virtualize APIC accesses with APIC-register virtualization"},
-        {apic && (secondary & VMXC_SECONDARY_VIRTUAL_INTERRUPT_DELIVERY),
-         "virtualize APIC accesses with virtual-interrupt delivery"},
+        {tertiary & VMXC_TERTIARY_IPI_VIRTUALIZATION, "IPI virtualization"},
+        {tertiary & VMXC_TERTIARY_APIC_TIMER_VIRTUALIZATION, "APIC-timer virtualization"},
         {tertiary & VMXC_TERTIARY_ENABLE_HLAT, "enable HLAT"},
         {tertiary & VMXC_TERTIARY_EPT_PAGING_WRITE_CONTROL, "EPT paging-write control"},
         {tertiary & VMXC_TERTIARY_GUEST_PAGING_VERIFICATION, "guest-paging verification"},
@@ -347,12 +344,15 @@ static void load_exit_controls(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs 
         .pin = VMXSIM_VMCS(vmcs, PIN_BASED_CONTROLS),
         .primary = VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS),
         .secondary = secondary,
+        .tertiary = tertiary_controls(vmcs),
         .io_bitmap_a = VMXSIM_VMCS(vmcs, IO_BITMAP_A_ADDRESS),
         .io_bitmap_b = VMXSIM_VMCS(vmcs, IO_BITMAP_B_ADDRESS),
         .msr_bitmap = VMXSIM_VMCS(vmcs, MSR_BITMAP_ADDRESS),
         .exception_bitmap = (uint32_t)VMXSIM_VMCS(vmcs, EXCEPTION_BITMAP),
         .page_fault_mask = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MASK),
         .page_fault_match = (uint32_t)VMXSIM_VMCS(vmcs, PAGE_FAULT_ERROR_CODE_MATCH),
+        .ple_gap = (uint32_t)VMXSIM_VMCS(vmcs, PLE_GAP),
+        .ple_window = (uint32_t)VMXSIM_VMCS(vmcs, PLE_WINDOW),
         .pml = (secondary & VMXC_SECONDARY_ENABLE_PML) && cpu->ept.accessed_dirty,
         .pml_address = VMXSIM_VMCS(vmcs, PML_ADDRESS),
         .pml_index = (uint16_t)VMXSIM_VMCS(vmcs, PML_INDEX),
@@ -377,6 +377,8 @@ void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmc
     load_pdptes(cpu, vmcs);
     vmxsim_cpu_update_guest_paging(cpu);
     load_exit_controls(cpu, vmcs);
+    cpu->pause_loop = (struct pause_loop){.started = false};
+    vmxsim_virtual_apic_enter(cpu);
     cpu->unsupported = find_unsupported(vmcs);
     cpu->in_guest = true;
 }

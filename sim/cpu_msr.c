@@ -62,6 +62,13 @@ static bool feature_control_is_locked(const struct vmxsim_cpu *cpu)
            (value & VMXC_FEATURE_CONTROL_LOCK);
 }
 
+/* The processor is never in SMM. */
+static bool is_written_in_smm_only(uint32_t msr)
+{
+    return msr == VMXC_MSR_SMM_MONITOR_CTL || msr == VMXC_MSR_SMRR_PHYSBASE ||
+           msr == VMXC_MSR_SMRR_PHYSMASK;
+}
+
 /* The rules on the VM-entry MSR-load list say what WRMSR accepts, given the guest state of a VMCS. */
 bool vmxsim_cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value)
 {
@@ -73,6 +80,8 @@ bool vmxsim_cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t
 
     if (efer & VMXC_EFER_LME)
         VMXSIM_VMCS(&state, VM_ENTRY_CONTROLS) = VMXC_ENTRY_IA32E_MODE_GUEST;
+    if (is_written_in_smm_only(msr))
+        return false;
     if (msr == VMXC_MSR_FEATURE_CONTROL && feature_control_is_locked(cpu))
         return false;
     return wrmsr_succeeds(&check, msr, value);

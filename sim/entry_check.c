@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "internal/array.h"
 #include "internal/entry.h"
 
 /* ---- Rules ---- */
@@ -19,8 +20,7 @@ static void record_violation(struct entry_check *check)
     report->violation[report->violation_count++] = *violation;
 }
 
-/* Ends the current rule: undecided, violated, or nothing to say. */
-static void end_rule(struct entry_check *check)
+void end_rule(struct entry_check *check)
 {
     struct vmxsim_entry_report *report = check->report;
 
@@ -30,16 +30,11 @@ static void end_rule(struct entry_check *check)
     } else if (check->violated) {
         record_violation(check);
     }
+    if (check->missing || check->violated)
+        check->to_note[check->current / 64] |= VMXC_BIT(check->current % 64);
     check->missing = false;
     check->violated = false;
     check->field_count = 0;
-}
-
-void rule(struct entry_check *check, enum vmxsim_entry_rule rule)
-{
-    end_rule(check);
-    check->current = rule;
-    check->stamp = (uint16_t)(rule + 1u);
 }
 
 /* The field at fault comes first among those the rule looked at; it takes a place if there were too many. */
@@ -55,19 +50,45 @@ static void move_to_front(struct entry_check *check, uint16_t ordinal)
     check->field[0] = ordinal;
 }
 
+/* Several faults of one field add up; a rule that one fault leaves without a remedy has none. */
+static void add_change(struct entry_check *check, struct entry_fault fault)
+{
+    struct vmxsim_entry_violation *violation = &check->violation;
+    struct vmxsim_entry_change *change = violation->change;
+    unsigned place = 0;
+
+    while (place < violation->change_count && change[place].ordinal != fault.ordinal)
+        place++;
+    if (place < violation->change_count) {
+        change[place].value ^=
+            fault.offending & ~(change[place].value ^ check->input->vmcs->value[fault.ordinal]);
+    } else if (place < VMXSIM_ENTRY_MAX_CHANGES) {
+        change[place] =
+            (struct vmxsim_entry_change){.ordinal = fault.ordinal, .value = fault.value};
+        violation->change_count++;
+    }
+    if (place == 0)
+        violation->offending |= fault.offending;
+}
+
 void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t qualification,
                    bool varies)
 {
-    if (check->violated)
-        return;
-    check->violated = true;
-    move_to_front(check, fault.ordinal);
-    check->violation = (struct vmxsim_entry_violation){
-        .offending = fault.offending,
-        .change = {.ordinal = fault.ordinal, .value = fault.value},
-        .qualification = qualification,
-        .qualification_varies = varies,
-    };
+    const bool remediable =
+        fault.ordinal != NO_FIELD && (!check->violated || check->violation.change_count != 0);
+
+    if (!check->violated) {
+        check->violated = true;
+        move_to_front(check, fault.ordinal);
+        check->violation.offending = 0;
+        check->violation.qualification = qualification;
+        check->violation.qualification_varies = varies;
+        check->violation.change_count = 0;
+    }
+    if (remediable)
+        add_change(check, fault);
+    else
+        check->violation.change_count = 0;
 }
 
 void violated(struct entry_check *check, struct entry_fault fault)
@@ -98,53 +119,15 @@ bool holds(const struct entry_check *check)
 void note_field(struct entry_check *check, uint16_t ordinal)
 {
     const uint64_t *known = check->input->known;
+    const uint16_t stamp = (uint16_t)(check->current + 1u);
 
-    check->seen[ordinal] = check->stamp;
+    if (check->seen[ordinal] == stamp)
+        return;
+    check->seen[ordinal] = stamp;
     if (check->field_count < VMXSIM_ENTRY_MAX_FIELDS)
         check->field[check->field_count++] = ordinal;
     if (known && !(known[ordinal / 64] >> (ordinal % 64) & 1))
         note_missing(check, ordinal);
-}
-
-uint64_t pin(struct entry_check *check)
-{
-    return value(check, F(PIN_BASED_CONTROLS));
-}
-
-uint64_t primary(struct entry_check *check)
-{
-    return value(check, F(PRIMARY_PROCESSOR_BASED_CONTROLS));
-}
-
-uint64_t secondary(struct entry_check *check)
-{
-    return (primary(check) & VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS)
-               ? value(check, F(SECONDARY_PROCESSOR_BASED_CONTROLS))
-               : 0;
-}
-
-uint64_t tertiary(struct entry_check *check)
-{
-    return (primary(check) & VMXC_PRIMARY_ACTIVATE_TERTIARY_CONTROLS)
-               ? value(check, F(TERTIARY_PROCESSOR_BASED_CONTROLS))
-               : 0;
-}
-
-uint64_t exit_controls(struct entry_check *check)
-{
-    return value(check, F(PRIMARY_VM_EXIT_CONTROLS));
-}
-
-uint64_t secondary_exit(struct entry_check *check)
-{
-    return (exit_controls(check) & VMXC_EXIT_ACTIVATE_SECONDARY_CONTROLS)
-               ? value(check, F(SECONDARY_VM_EXIT_CONTROLS))
-               : 0;
-}
-
-uint64_t entry_controls(struct entry_check *check)
-{
-    return value(check, F(VM_ENTRY_CONTROLS));
 }
 
 uint64_t capability(const struct entry_check *check, uint32_t msr)
@@ -341,6 +324,37 @@ static uint64_t beyond_width(const struct entry_check *check)
     return ~UINT64_C(0) << width;
 }
 
+/* The checks, section by section in the manual's order. */
+static void (*const sections[])(struct entry_check *) = {
+    vmxsim_entry_check_basic,          vmxsim_entry_check_execution_controls,
+    vmxsim_entry_check_exit_controls,  vmxsim_entry_check_entry_controls,
+    vmxsim_entry_check_host_registers, vmxsim_entry_check_host_segments,
+    vmxsim_entry_check_host_size,      vmxsim_entry_check_guest_registers,
+    vmxsim_entry_check_guest_segments, vmxsim_entry_check_guest_tables,
+    vmxsim_entry_check_guest_rip,      vmxsim_entry_check_guest_non_register,
+    vmxsim_entry_check_guest_pdptes,   vmxsim_entry_check_msr_load,
+};
+
+/*
+ * Which fields a rule looked at matters only if there is something to say of the rule, or if fields may be unknown.
+ * Most rules hold: nothing is noted at first, and a section that fails is gone through again, its failures noted.
+ */
+static void check_section(struct entry_check *check, void (*section)(struct entry_check *))
+{
+    struct vmxsim_entry_report *report = check->report;
+    const unsigned violations = report->violation_count, undecided = report->undecided_count;
+
+    section(check);
+    end_rule(check);
+    if (check->input->known ||
+        (report->violation_count == violations && report->undecided_count == undecided))
+        return;
+    report->violation_count = violations;
+    report->undecided_count = undecided;
+    section(check);
+    end_rule(check);
+}
+
 void vmxsim_entry_check(const struct vmxsim_entry_input *input, struct vmxsim_entry_report *report)
 {
     struct entry_check check = {
@@ -351,22 +365,10 @@ void vmxsim_entry_check(const struct vmxsim_entry_input *input, struct vmxsim_en
     };
 
     check.beyond_width = beyond_width(&check);
+    memset(check.to_note, input->known ? 0xff : 0, sizeof(check.to_note));
     report->violation_count = 0;
     report->undecided_count = 0;
-    check_basic(&check);
-    check_execution_controls(&check);
-    check_exit_controls(&check);
-    check_entry_controls(&check);
-    check_host_registers(&check);
-    check_host_segments(&check);
-    check_host_size(&check);
-    check_guest_registers(&check);
-    check_guest_segments(&check);
-    check_guest_tables(&check);
-    check_guest_rip(&check);
-    check_guest_non_register(&check);
-    check_guest_pdptes(&check);
-    check_msr_load(&check);
-    end_rule(&check);
+    for (size_t i = 0; i < COUNT_OF(sections); i++)
+        check_section(&check, sections[i]);
     entry_outcomes(input, report);
 }

@@ -129,7 +129,7 @@ static void check_tpr_shadow_users(struct entry_check *check)
         return;
     if (secondary(check) & secondary_users)
         violated(check, clear_bits(check, SECONDARY, secondary_users));
-    else if (tertiary(check) & VMXC_TERTIARY_IPI_VIRTUALIZATION)
+    if (tertiary(check) & VMXC_TERTIARY_IPI_VIRTUALIZATION)
         violated(check, clear_bits(check, TERTIARY, VMXC_TERTIARY_IPI_VIRTUALIZATION));
 }
 
@@ -360,11 +360,10 @@ static void check_ipi_virtualization(struct entry_check *check)
         return;
     const uint64_t wrong =
         value(check, F(PID_POINTER_TABLE_ADDRESS)) & (VMXC_BITS(2, 0) | check->beyond_width);
-    if (wrong) {
+    if (wrong)
         violated(check, clear_bits(check, F(PID_POINTER_TABLE_ADDRESS), wrong));
-        return;
-    }
-    const uint64_t table = value(check, F(PID_POINTER_TABLE_ADDRESS));
+    /* Put right, it may still be too close to the end of memory. */
+    const uint64_t table = value(check, F(PID_POINTER_TABLE_ADDRESS)) & ~wrong;
     const uint64_t last_byte = table + 8 * value(check, F(LAST_PID_POINTER_INDEX)) + 7;
     if (last_byte & check->beyond_width)
         violated(check,

@@ -5,6 +5,7 @@
  * Source: Intel SDM volume 4, "Architectural MSRs"; volume 3, "IA32_DEBUGCTL MSR", "IA32_RTIT_CTL MSR",
  * "Architectural Performance Monitoring", "Last Branch Records".
  */
+#include "internal/array.h"
 #include "internal/entry.h"
 
 /* A bit (or several) of an MSR that exists with a CPUID feature. */
@@ -12,8 +13,6 @@ struct msr_bit {
     enum cpuid_feature feature;
     uint64_t bits;
 };
-
-#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static uint64_t bits_with_features(const struct entry_check *check, const struct msr_bit *table,
                                    size_t count)

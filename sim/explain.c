@@ -5,13 +5,12 @@
  * "Exceptions and Interrupts".
  */
 #include "internal/explain.h"
+#include "internal/array.h"
 
 #include "vmxcore/defs/exit_reason.h"
 #include "vmxcore/defs/paging.h"
 
 #include <inttypes.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Names ---- */
 
@@ -60,32 +59,32 @@ static const char *lookup(const char *const names[], size_t count, size_t index)
 
 const char *vmxsim_exit_reason_name(uint32_t basic_reason)
 {
-    return lookup(exit_reason_names, COUNT(exit_reason_names), basic_reason);
+    return lookup(exit_reason_names, COUNT_OF(exit_reason_names), basic_reason);
 }
 
 const char *vmxsim_vm_instruction_error_text(uint32_t number)
 {
-    return lookup(vm_error_texts, COUNT(vm_error_texts), number);
+    return lookup(vm_error_texts, COUNT_OF(vm_error_texts), number);
 }
 
 const char *vmxsim_vector_name(uint8_t vector)
 {
-    return lookup(vector_names, COUNT(vector_names), vector);
+    return lookup(vector_names, COUNT_OF(vector_names), vector);
 }
 
 const char *vmxsim_memory_type_name(enum vmxc_memory_type type)
 {
-    return lookup(memory_type_names, COUNT(memory_type_names), (size_t)type);
+    return lookup(memory_type_names, COUNT_OF(memory_type_names), (size_t)type);
 }
 
 const char *vmxsim_interruption_type_name(unsigned type)
 {
-    return lookup(interruption_type_names, COUNT(interruption_type_names), type);
+    return lookup(interruption_type_names, COUNT_OF(interruption_type_names), type);
 }
 
 const char *vmxsim_access_type_name(enum vmxsim_access_type type)
 {
-    return lookup(access_type_names, COUNT(access_type_names), (size_t)type);
+    return lookup(access_type_names, COUNT_OF(access_type_names), (size_t)type);
 }
 
 struct vmxsim_rights_name vmxsim_rights_name(uint64_t rights)

@@ -4,6 +4,7 @@
  * Source: Intel SDM volume 3, "Exit Qualification for EPT Violations", "Extended-Page-Table Pointer (EPTP)",
  * "EPT Translation Mechanism", "EPT Misconfigurations", "Page-Fault Exceptions".
  */
+#include "internal/array.h"
 #include "internal/explain.h"
 #include "internal/rows.h"
 
@@ -12,8 +13,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static unsigned highest_bit(uint64_t mask)
 {
@@ -59,17 +58,29 @@ void vmxsim_row_wrong(struct vmxsim_decoded *decoded, uint64_t mask, const char 
     decoded->valid = false;
 }
 
+/* The highest run of set bits, which is removed. */
+static uint64_t take_run(uint64_t *bits)
+{
+    const unsigned high = highest_bit(*bits);
+    unsigned low = high;
+    while (low > 0 && (*bits >> (low - 1) & 1) != 0)
+        low--;
+    *bits &= ~VMXC_BITS(high, low);
+    return VMXC_BITS(high, low);
+}
+
 void vmxsim_rows_reserved(struct vmxsim_decoded *decoded, uint64_t mask)
 {
     uint64_t left = decoded->raw & mask;
-    while (left != 0) {
-        const unsigned high = highest_bit(left);
-        unsigned low = high;
-        while (low > 0 && (left >> (low - 1) & 1) != 0)
-            low--;
-        vmxsim_row_wrong(decoded, VMXC_BITS(high, low), "reserved", "must be 0");
-        left &= ~VMXC_BITS(high, low);
-    }
+    while (left != 0)
+        vmxsim_row_wrong(decoded, take_run(&left), "reserved", "must be 0");
+}
+
+void vmxsim_rows_undefined(struct vmxsim_decoded *decoded, uint64_t mask)
+{
+    uint64_t left = decoded->raw & mask;
+    while (left != 0)
+        (void)vmxsim_row_add(decoded, take_run(&left), "undefined", "says nothing");
 }
 
 void vmxsim_rows_flags(struct vmxsim_decoded *decoded, const struct vmxsim_row_flag *flags,
@@ -159,7 +170,7 @@ void vmxsim_decode_qualification(uint64_t qualification, struct vmxsim_decoded *
 {
     vmxsim_rows_start(decoded, "exit qualification of an EPT violation", qualification);
     vmxsim_rows_reserved(decoded, VMXC_BITS(63, 17));
-    for (size_t i = 0; i < COUNT(qualification_flags); i++) {
+    for (size_t i = 0; i < COUNT_OF(qualification_flags); i++) {
         if (qualification_flags[i].mask == VMXC_EPT_VIOLATION_LINEAR_TRANSLATION)
             add_translation_flag(decoded);
         else
@@ -170,7 +181,7 @@ void vmxsim_decode_qualification(uint64_t qualification, struct vmxsim_decoded *
 void vmxsim_phrase_qualification_bits(struct vmxsim_text *text, uint64_t bits)
 {
     const char *separator = "";
-    for (size_t i = COUNT(qualification_flags); i > 0; i--) {
+    for (size_t i = COUNT_OF(qualification_flags); i > 0; i--) {
         const struct vmxsim_row_flag *flag = &qualification_flags[i - 1];
         if (!(bits & flag->mask))
             continue;
@@ -222,7 +233,7 @@ void vmxsim_decode_page_fault_error(uint32_t error_code, struct vmxsim_decoded *
 {
     vmxsim_rows_start(decoded, "page-fault error code", error_code);
     vmxsim_rows_reserved(decoded, VMXC_BITS(31, 16) | VMXC_BITS(14, 8));
-    vmxsim_rows_flags(decoded, page_fault_flags, COUNT(page_fault_flags));
+    vmxsim_rows_flags(decoded, page_fault_flags, COUNT_OF(page_fault_flags));
     vmxsim_rows_sort(decoded);
 }
 
@@ -289,7 +300,7 @@ void vmxsim_decode_eptp(uint64_t eptp, const struct vmxsim_features *features,
         {VMXC_EPTP_SHADOW_STACK, "supervisor shadow-stack control", "on", NULL},
         {VMXC_EPTP_ACCESSED_DIRTY, "accessed and dirty flags", "on", "off"},
     };
-    for (size_t i = 0; i < COUNT(flags); i++) {
+    for (size_t i = 0; i < COUNT_OF(flags); i++) {
         if (!(eptp & flags[i].mask & missing))
             vmxsim_rows_flags(decoded, &flags[i], 1);
     }
@@ -326,7 +337,7 @@ const char *vmxsim_sppt_entry_name(unsigned level)
 {
     static const char *const titles[] = {"", "SPPT vector", "SPPT L2E", "SPPT L3E", "SPPT L4E"};
 
-    return level < COUNT(titles) ? titles[level] : "";
+    return level < COUNT_OF(titles) ? titles[level] : "";
 }
 
 uint64_t vmxsim_level_page_size(unsigned level, bool ten_bits)

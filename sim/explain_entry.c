@@ -12,9 +12,11 @@
 #include "internal/explain.h"
 #include "internal/words.h"
 #include "vmxcore/defs/paging.h"
+#include "vmxsim/entry_evidence.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NO_FIELD VMXC_VMCS_FIELD_COUNT
 
@@ -149,14 +151,8 @@ static void add_offending(struct vmxsim_text *text, const struct vmxsim_entry_vi
 }
 
 static void add_change(struct vmxsim_text *text, const struct vmxsim_entry_input *input,
-                       const struct vmxsim_entry_violation *violation)
+                       const struct vmxsim_entry_change *change)
 {
-    const struct vmxsim_entry_change *const change = &violation->change;
-
-    if (change->ordinal == NO_FIELD) {
-        vmxsim_text_add(text, "      change: no single field can satisfy it\n");
-        return;
-    }
     vmxsim_text_add(text, "      change: %s = 0x%" PRIx64, vmxsim_vmcs_name(change->ordinal),
                     change->value);
     if (vmxsim_field_has_names(change->ordinal)) {
@@ -168,7 +164,27 @@ static void add_change(struct vmxsim_text *text, const struct vmxsim_entry_input
     vmxsim_text_add(text, "\n");
 }
 
+/* The changes, and which rules they would break in turn. */
+static void add_changes(struct vmxsim_text *text, const struct vmxsim_entry_input *input,
+                        const struct vmxsim_entry_report *report,
+                        const struct vmxsim_entry_violation *violation)
+{
+    enum vmxsim_entry_rule broken[VMXSIM_ENTRY_RULE_COUNT];
+
+    if (violation->change_count == 0) {
+        vmxsim_text_add(text, "      change: no field can satisfy it\n");
+        return;
+    }
+    for (unsigned i = 0; i < violation->change_count; i++)
+        add_change(text, input, &violation->change[i]);
+    const uint32_t count = vmxsim_entry_newly_broken(input, report, violation, broken);
+    for (uint32_t i = 0; i < count; i++)
+        vmxsim_text_add(text, "%s%s%s", i == 0 ? "      which breaks " : ", ",
+                        vmxsim_entry_rule_info(broken[i])->id, i + 1 == count ? "\n" : "");
+}
+
 static void add_violation(struct vmxsim_text *text, const struct vmxsim_entry_input *input,
+                          const struct vmxsim_entry_report *report,
                           const struct vmxsim_entry_violation *violation)
 {
     const struct vmxsim_entry_rule_info *const info = vmxsim_entry_rule_info(violation->rule);
@@ -181,7 +197,7 @@ static void add_violation(struct vmxsim_text *text, const struct vmxsim_entry_in
             add_offending(text, violation);
         vmxsim_text_add(text, "\n");
     }
-    add_change(text, input, violation);
+    add_changes(text, input, report, violation);
     if (fails && violation->qualification != 0)
         vmxsim_text_add(text, "      alone, it leads to qualification 0x%" PRIx64 "\n",
                         violation->qualification);
@@ -200,7 +216,7 @@ static void add_violations(struct vmxsim_text *text, const struct vmxsim_entry_i
             vmxsim_text_add(text, "\n%s: %s (%s)\n", stage_name(group),
                             vmxsim_entry_group_section(group), groups[group].outcome);
         current = group;
-        add_violation(text, input, &report->violation[i]);
+        add_violation(text, input, report, &report->violation[i]);
     }
 }
 
@@ -253,6 +269,34 @@ char *vmxsim_explain_entry(const struct vmxsim_entry_input *input,
 
 /* ---- Rules ---- */
 
+static void add_evidence(struct vmxsim_text *text, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_engine *engine;
+
+    vmxsim_text_add(text, "  cross-check: %s\n",
+                    vmxsim_entry_standing_name(vmxsim_entry_standing(rule)));
+    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++) {
+        const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, i);
+        vmxsim_text_add(text,
+                        "    %s %s (%s): %u with this rule alone, %u with others, %u against\n",
+                        engine->name, engine->version, engine->how, evidence->alone,
+                        evidence->together, evidence->contradicted);
+    }
+}
+
+static void add_tests(struct vmxsim_text *text, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_tests *const tests = vmxsim_entry_tests(rule);
+
+    vmxsim_text_add(text, "  tests: entry_rules (breaking cases: %u, holding: %u)", tests->broken,
+                    tests->holding);
+    if (tests->recipes != 0)
+        vmxsim_text_add(text, ", entry_generate (recipes: %u)", tests->recipes);
+    if (tests->suites[0] != '\0')
+        vmxsim_text_add(text, ", %s", tests->suites);
+    vmxsim_text_add(text, "\n");
+}
+
 char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule)
 {
     const struct vmxsim_entry_rule_info *const info = vmxsim_entry_rule_info(rule);
@@ -261,6 +305,8 @@ char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule)
     vmxsim_text_add(&text, "%s: %s\n  section: %s\n  stage: %s\n  if broken: %s\n", info->id,
                     info->sentence, vmxsim_entry_group_section(info->group),
                     stage_name(info->group), groups[info->group].outcome);
+    add_evidence(&text, rule);
+    add_tests(&text, rule);
     return vmxsim_text_take(&text);
 }
 
@@ -337,7 +383,33 @@ static void write_fields(struct vmxsim_writer *writer, const struct vmxsim_entry
     vmxsim_write_end(writer, ']');
 }
 
+static void write_changes(struct vmxsim_writer *writer, const struct vmxsim_entry_input *input,
+                          const struct vmxsim_entry_report *report,
+                          const struct vmxsim_entry_violation *violation)
+{
+    enum vmxsim_entry_rule broken[VMXSIM_ENTRY_RULE_COUNT];
+
+    if (violation->change_count == 0)
+        return;
+    vmxsim_write_begin(writer, "changes", '[');
+    for (unsigned i = 0; i < violation->change_count; i++) {
+        vmxsim_write_begin(writer, NULL, '{');
+        vmxsim_write_string(writer, "field", vmxsim_vmcs_name(violation->change[i].ordinal));
+        vmxsim_write_hex(writer, "value", violation->change[i].value);
+        vmxsim_write_end(writer, '}');
+    }
+    vmxsim_write_end(writer, ']');
+    const uint32_t count = vmxsim_entry_newly_broken(input, report, violation, broken);
+    if (count == 0)
+        return;
+    vmxsim_write_begin(writer, "changes_break", '[');
+    for (uint32_t i = 0; i < count; i++)
+        vmxsim_write_string(writer, NULL, vmxsim_entry_rule_info(broken[i])->id);
+    vmxsim_write_end(writer, ']');
+}
+
 static void write_violation(struct vmxsim_writer *writer, const struct vmxsim_entry_input *input,
+                            const struct vmxsim_entry_report *report,
                             const struct vmxsim_entry_violation *violation)
 {
     struct vmxsim_text bits = {.failed = false};
@@ -350,12 +422,7 @@ static void write_violation(struct vmxsim_writer *writer, const struct vmxsim_en
         vmxsim_phrase_field_bits(&bits, violation->field[0], violation->offending);
         write_phrase(writer, "offending_bits", &bits);
     }
-    if (violation->change.ordinal != NO_FIELD) {
-        vmxsim_write_begin(writer, "change", '{');
-        vmxsim_write_string(writer, "field", vmxsim_vmcs_name(violation->change.ordinal));
-        vmxsim_write_hex(writer, "value", violation->change.value);
-        vmxsim_write_end(writer, '}');
-    }
+    write_changes(writer, input, report, violation);
     if (groups[group_of(violation->rule)].kind == OUTCOME_ENTRY_FAILURE)
         vmxsim_write_hex(writer, "qualification", violation->qualification);
     if (violation->qualification_varies)
@@ -386,7 +453,7 @@ char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
     vmxsim_write_number(&writer, "undecided_before_outcome", count_open(report));
     vmxsim_write_begin(&writer, "violations", '[');
     for (uint32_t i = 0; i < report->violation_count; i++)
-        write_violation(&writer, input, &report->violation[i]);
+        write_violation(&writer, input, report, &report->violation[i]);
     vmxsim_write_end(&writer, ']');
     vmxsim_write_begin(&writer, "undecided", '[');
     for (uint32_t i = 0; i < report->undecided_count; i++)
@@ -397,12 +464,63 @@ char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
     return vmxsim_text_take(&writer.text);
 }
 
+static void write_evidence(struct vmxsim_writer *writer, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_engine *engine;
+
+    vmxsim_write_begin(writer, "cross_check", '{');
+    vmxsim_write_string(writer, "standing",
+                        vmxsim_entry_standing_name(vmxsim_entry_standing(rule)));
+    vmxsim_write_begin(writer, "engines", '[');
+    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++) {
+        const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, i);
+        vmxsim_write_begin(writer, NULL, '{');
+        vmxsim_write_string(writer, "engine", engine->name);
+        vmxsim_write_string(writer, "version", engine->version);
+        vmxsim_write_string(writer, "how", engine->how);
+        vmxsim_write_number(writer, "alone", evidence->alone);
+        vmxsim_write_number(writer, "together", evidence->together);
+        vmxsim_write_number(writer, "contradicted", evidence->contradicted);
+        vmxsim_write_end(writer, '}');
+    }
+    vmxsim_write_end(writer, ']');
+    vmxsim_write_end(writer, '}');
+}
+
+/* Names separated by spaces, as an array. */
+static void write_names(struct vmxsim_writer *writer, const char *key, const char *names)
+{
+    vmxsim_write_begin(writer, key, '[');
+    while (*names != '\0') {
+        struct vmxsim_text name = {.failed = false};
+        const size_t length = strcspn(names, " ");
+        vmxsim_text_add(&name, "%.*s", (int)length, names);
+        write_phrase(writer, NULL, &name);
+        names += length + (names[length] != '\0');
+    }
+    vmxsim_write_end(writer, ']');
+}
+
+static void write_tests(struct vmxsim_writer *writer, enum vmxsim_entry_rule rule)
+{
+    const struct vmxsim_entry_tests *const tests = vmxsim_entry_tests(rule);
+
+    vmxsim_write_begin(writer, "tests", '{');
+    vmxsim_write_number(writer, "broken", tests->broken);
+    vmxsim_write_number(writer, "holding", tests->holding);
+    vmxsim_write_number(writer, "recipes", tests->recipes);
+    write_names(writer, "other_suites", tests->suites);
+    vmxsim_write_end(writer, '}');
+}
+
 char *vmxsim_explain_entry_rule_json(enum vmxsim_entry_rule rule)
 {
     struct vmxsim_writer writer = {.depth = 0};
 
     vmxsim_write_begin(&writer, NULL, '{');
     write_rule_members(&writer, rule);
+    write_evidence(&writer, rule);
+    write_tests(&writer, rule);
     vmxsim_write_end(&writer, '}');
     return vmxsim_text_take(&writer.text);
 }

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Words of a VMCS taken apart: controls, access rights, interruption information, exit qualifications. Source:
- * Intel SDM volume 3, "VMX Capability Reporting Facility" (appendix), "Guest Register State", "VM-Entry Controls
- * for Event Injection", "Exit Qualification for Control-Register Accesses", "Exit Qualification for I/O
- * Instructions".
+ * Words of a VMCS taken apart: controls, access rights, interruption information, guest non-register state, exception
+ * bitmap, two exit qualifications. Source: Intel SDM volume 3, "VMX Capability Reporting Facility" (appendix), "Guest
+ * Register State", "Guest Non-Register State", "Exception Bitmap", "VM-Entry Controls for Event Injection", "Exit
+ * Qualification for Control-Register Accesses", "Exit Qualification for I/O Instructions".
  */
+#include "internal/array.h"
 #include "internal/explain.h"
 #include "internal/rows.h"
 #include "internal/words.h"
 #include "vmxcore/defs/exit_info.h"
 #include "vmxcore/defs/exit_reason.h"
+#include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
 #include "vmxcore/defs/paging.h"
 #include "vmxcore/defs/segments.h"
 
 #include <inttypes.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Controls ---- */
 
@@ -150,7 +150,7 @@ void vmxsim_decode_access_rights(uint32_t rights, struct vmxsim_decoded *decoded
     };
 
     vmxsim_rows_start(decoded, "segment access rights", rights);
-    vmxsim_rows_flags(decoded, upper, COUNT(upper));
+    vmxsim_rows_flags(decoded, upper, COUNT_OF(upper));
     if (rights & VMXC_SEGMENT_P)
         (void)vmxsim_row_add(decoded, VMXC_SEGMENT_P, "P", "present");
     else if (rights & VMXC_SEGMENT_UNUSABLE)
@@ -158,7 +158,7 @@ void vmxsim_decode_access_rights(uint32_t rights, struct vmxsim_decoded *decoded
     else
         vmxsim_row_wrong(decoded, VMXC_SEGMENT_P, "P", "not present, and not unusable");
     (void)vmxsim_row_add(decoded, VMXC_SEGMENT_DPL, "DPL", "descriptor privilege level");
-    vmxsim_rows_flags(decoded, lower, COUNT(lower));
+    vmxsim_rows_flags(decoded, lower, COUNT_OF(lower));
     add_segment_type(decoded);
     if (!(rights & VMXC_SEGMENT_UNUSABLE))
         vmxsim_rows_reserved(decoded, VMXC_SEGMENT_RESERVED);
@@ -187,31 +187,143 @@ static void add_vector(struct vmxsim_decoded *decoded)
                              is_exception && name != NULL ? name : "");
 }
 
-void vmxsim_decode_interruption_info(uint32_t information, struct vmxsim_decoded *decoded)
+/* What the three fields do not share. A type that is not in `types` is never reported, or not accepted. */
+static const struct {
+    const char *title;
+    uint8_t types;
+    uint64_t reserved, undefined;
+} interruption_fields[VMXSIM_INTERRUPTION_FIELD_COUNT] = {
+    [VMXSIM_INTERRUPTION_ANY] = {"interruption information", 0xfd, VMXC_BITS(30, 14), 0},
+    [VMXSIM_INTERRUPTION_ENTRY] = {"VM-entry interruption information", 0xfd,
+                                   VMXC_BITS(30, 14) | VMXC_INTERRUPTION_NMI_UNBLOCKING, 0},
+    [VMXSIM_INTERRUPTION_EXIT] = {"VM-exit interruption information", 0x6d, VMXC_BITS(30, 14), 0},
+    [VMXSIM_INTERRUPTION_IDT_VECTORING] = {"IDT-vectoring information", 0xfd, VMXC_BITS(30, 14),
+                                           VMXC_INTERRUPTION_NMI_UNBLOCKING},
+};
+
+void vmxsim_decode_interruption_info(enum vmxsim_interruption_field field, uint32_t information,
+                                     struct vmxsim_decoded *decoded)
 {
     static const struct vmxsim_row_flag flags[] = {
         {VMXC_INTERRUPTION_NESTED, "nested exception", "with FRED", NULL},
-        {VMXC_INTERRUPTION_NMI_UNBLOCKING, "NMI unblocking", "due to IRET (VM exits only)", NULL},
         {VMXC_INTERRUPTION_ERROR_CODE, "error code", "valid, or to be delivered", "none"},
     };
+    static const struct vmxsim_row_flag unblocking[] = {
+        {VMXC_INTERRUPTION_NMI_UNBLOCKING, "NMI unblocking", "due to IRET (VM exits only)", NULL},
+    };
     const uint64_t type = VMXC_FIELD_GET((uint64_t)information, VMXC_INTERRUPTION_TYPE);
+    const uint64_t no_flag =
+        interruption_fields[field].reserved | interruption_fields[field].undefined;
 
-    vmxsim_rows_start(decoded, "interruption information", information);
+    vmxsim_rows_start(decoded, interruption_fields[field].title, information);
     if (!(information & VMXC_INTERRUPTION_VALID)) {
         (void)vmxsim_row_add(decoded, VMXC_INTERRUPTION_VALID, "valid",
                              "no: the rest says nothing");
         return;
     }
     (void)vmxsim_row_add(decoded, VMXC_INTERRUPTION_VALID, "valid", "yes");
-    vmxsim_rows_flags(decoded, flags, COUNT(flags));
-    if (type == 1)
-        vmxsim_row_wrong(decoded, VMXC_INTERRUPTION_TYPE, "type", "reserved");
+    vmxsim_rows_flags(decoded, flags, COUNT_OF(flags));
+    if (!(no_flag & VMXC_INTERRUPTION_NMI_UNBLOCKING))
+        vmxsim_rows_flags(decoded, unblocking, COUNT_OF(unblocking));
+    if (!(interruption_fields[field].types >> type & 1))
+        vmxsim_row_wrong(decoded, VMXC_INTERRUPTION_TYPE, "type",
+                         type == 1 ? "reserved" : "not in use here");
     else
         (void)vmxsim_row_add(decoded, VMXC_INTERRUPTION_TYPE, "type", "%s",
                              vmxsim_interruption_type_name((unsigned)type));
     add_vector(decoded);
-    vmxsim_rows_reserved(decoded, VMXC_BITS(30, 14));
+    vmxsim_rows_reserved(decoded, interruption_fields[field].reserved);
+    vmxsim_rows_undefined(decoded, interruption_fields[field].undefined);
     vmxsim_rows_sort(decoded);
+}
+
+/* ---- Guest state that is no register ---- */
+
+void vmxsim_decode_activity(uint32_t state, struct vmxsim_decoded *decoded)
+{
+    static const char *const names[] = {"active", "HLT", "shutdown", "wait-for-SIPI"};
+
+    vmxsim_rows_start(decoded, "activity state", state);
+    if (state < COUNT_OF(names))
+        (void)vmxsim_row_add(decoded, VMXC_BITS(31, 0), "state", "%s", names[state]);
+    else
+        vmxsim_row_wrong(decoded, VMXC_BITS(31, 0), "state", "not in use");
+}
+
+void vmxsim_decode_interruptibility(uint32_t state, struct vmxsim_decoded *decoded)
+{
+    static const struct vmxsim_row_flag flags[] = {
+        {VMXC_INTERRUPTIBILITY_ENCLAVE, "enclave interruption",
+         "the VM exit was incident to enclave mode", NULL},
+        {VMXC_INTERRUPTIBILITY_NMI, "blocking by NMI", "NMIs, or virtual NMIs, are blocked", NULL},
+        {VMXC_INTERRUPTIBILITY_SMI, "blocking by SMI", "SMIs are blocked", NULL},
+        {VMXC_INTERRUPTIBILITY_STI, "blocking by STI", "the instruction before was STI", NULL},
+    };
+    const bool sti = state & VMXC_INTERRUPTIBILITY_STI;
+
+    vmxsim_rows_start(decoded, "interruptibility state", state);
+    vmxsim_rows_reserved(decoded, VMXC_INTERRUPTIBILITY_RESERVED);
+    vmxsim_rows_flags(decoded, flags, COUNT_OF(flags));
+    if ((state & VMXC_INTERRUPTIBILITY_MOV_SS) && sti)
+        vmxsim_row_wrong(decoded, VMXC_INTERRUPTIBILITY_MOV_SS, "blocking by MOV SS",
+                         "not together with blocking by STI");
+    else if (state & VMXC_INTERRUPTIBILITY_MOV_SS)
+        (void)vmxsim_row_add(decoded, VMXC_INTERRUPTIBILITY_MOV_SS, "blocking by MOV SS",
+                             "the instruction before loaded SS");
+    if (state == 0)
+        (void)vmxsim_row_add(decoded, VMXC_BITS(31, 0), "none", "nothing is blocked");
+    vmxsim_rows_sort(decoded);
+}
+
+void vmxsim_decode_pending_debug(uint64_t pending, struct vmxsim_decoded *decoded)
+{
+    static const struct vmxsim_row_flag flags[] = {
+        {VMXC_PENDING_DEBUG_RTM, "RTM", "in a transactional region", NULL},
+        {VMXC_PENDING_DEBUG_SINGLE_STEP, "BS", "single-stepping", NULL},
+        {VMXC_PENDING_DEBUG_ENABLED_BREAKPOINT, "enabled breakpoint",
+         "at least one breakpoint was met and enabled in DR7", NULL},
+        {VMXC_PENDING_DEBUG_BUS_LOCK, "BLD", "bus lock", NULL},
+        {VMXC_BIT(3), "B3", "condition of breakpoint 3 met", NULL},
+        {VMXC_BIT(2), "B2", "condition of breakpoint 2 met", NULL},
+        {VMXC_BIT(1), "B1", "condition of breakpoint 1 met", NULL},
+        {VMXC_BIT(0), "B0", "condition of breakpoint 0 met", NULL},
+    };
+
+    vmxsim_rows_start(decoded, "pending debug exceptions", pending);
+    vmxsim_rows_reserved(decoded, VMXC_PENDING_DEBUG_RESERVED);
+    vmxsim_rows_flags(decoded, flags, COUNT_OF(flags));
+    if (decoded->count == 0)
+        (void)vmxsim_row_add(decoded, VMXC_BITS(63, 0), "none", "no debug exception is pending");
+    vmxsim_rows_sort(decoded);
+}
+
+/* ---- Words of the VM-execution controls that hold no controls ---- */
+
+void vmxsim_decode_vm_functions(uint64_t value, const struct vmxsim_profile *profile,
+                                struct vmxsim_decoded *decoded)
+{
+    const uint64_t eptp_switching = VMXC_BIT(0);
+    const uint64_t may = msr_or_zero(profile, VMXC_MSR_VMX_VMFUNC);
+
+    vmxsim_rows_start(decoded, "VM-function controls", value);
+    add_named_control(decoded, eptp_switching, "EPTP switching", 0, may);
+    vmxsim_rows_reserved(decoded, ~(may | eptp_switching));
+    vmxsim_rows_sort(decoded);
+}
+
+void vmxsim_decode_exception_bitmap(uint32_t bitmap, struct vmxsim_decoded *decoded)
+{
+    vmxsim_rows_start(decoded, "exception bitmap", bitmap);
+    for (unsigned vector = 32; vector-- > 0;) {
+        const char *const name = vmxsim_vector_name((uint8_t)vector);
+        const bool set = bitmap >> vector & 1;
+        if (vector == VMXC_VECTOR_PF)
+            (void)vmxsim_row_add(decoded, VMXC_BIT(vector), name, "VM exit if its error code %s",
+                                 set ? "matches" : "does not match");
+        else if (set)
+            (void)vmxsim_row_add(decoded, VMXC_BIT(vector), name != NULL ? name : "no exception",
+                                 "VM exit");
+    }
 }
 
 /* ---- Exit qualifications ---- */
@@ -229,7 +341,7 @@ void vmxsim_decode_io_qualification(uint64_t qualification, struct vmxsim_decode
     vmxsim_rows_start(decoded, "exit qualification of an I/O instruction", qualification);
     (void)vmxsim_row_add(decoded, VMXC_BITS(31, 16), "port", "port 0x%" PRIx64,
                          VMXC_FIELD_GET(qualification, VMXC_BITS(31, 16)));
-    vmxsim_rows_flags(decoded, flags, COUNT(flags));
+    vmxsim_rows_flags(decoded, flags, COUNT_OF(flags));
     if (size == 0 || size == 1 || size == 3)
         (void)vmxsim_row_add(decoded, VMXC_BITS(2, 0), "size", "%" PRIu64 " %s", size + 1,
                              size == 0 ? "byte" : "bytes");

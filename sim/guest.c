@@ -69,11 +69,7 @@ enum vmxc_status vmxsim_guest_fault(struct walk *walk, enum vmxsim_walk_rule rul
 enum vmxc_status vmxsim_guest_exit(struct walk *walk, enum vmxsim_walk_rule rule, uint16_t reason,
                                    uint64_t qualification)
 {
-    walk->outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
-    walk->outcome->rule = rule;
-    walk->outcome->exit_reason = reason;
-    walk->outcome->qualification_defined = true;
-    walk->outcome->qualification = qualification;
+    (void)vmxsim_end_with_exit(walk, rule, reason, qualification);
     return VMXC_OK;
 }
 

@@ -10,9 +10,10 @@
  *
  * Source: Intel SDM volume 3, "Guest/Host Masks and Read Shadows for CR0 and CR4", "CR3-Target Controls", "Instructions That
  * Cause VM Exits Conditionally", "Changes to Instruction Behavior in VMX Non-Root Operation", "Virtualizing CR8-Based TPR
- * Accesses", "TPR Virtualization".
+ * Accesses".
  */
 #include "internal/guest.h"
+#include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/segments.h"
 
@@ -26,9 +27,6 @@
 #define CR4_LOADS_PDPTES (VMXC_CR4_PAE | VMXC_CR4_PGE | VMXC_CR4_PSE | VMXC_CR4_SMEP)
 
 #define CR8_DEFINED VMXC_BITS(3, 0)
-
-/* The virtual TPR in the virtual-APIC page; bits 7:4 are CR8. */
-#define VIRTUAL_TPR 0x80u
 
 enum { CR3_TARGETS = 4, REGISTERS = 16 };
 
@@ -238,22 +236,12 @@ static enum vmxc_status mov_from_cr3(struct walk *walk, uint8_t gpr)
 
 /* ---- CR8 ---- */
 
-static uint64_t virtual_tpr_hpa(struct vmxsim_cpu *cpu)
-{
-    return VMXSIM_VMCS(guest_vmcs(cpu), VIRTUAL_APIC_ADDRESS) + VIRTUAL_TPR;
-}
-
-/* A VM exit for the TPR threshold comes after the instruction. */
+/* A VM exit that the write brings about comes after the instruction. */
 static enum vmxc_status write_virtual_tpr(struct walk *walk, uint64_t value)
 {
-    const uint64_t threshold = VMXSIM_VMCS(guest_vmcs(walk->cpu), TPR_THRESHOLD) & CR8_DEFINED;
-
-    vmxsim_memory_write32(walk->cpu->memory, virtual_tpr_hpa(walk->cpu), (uint32_t)value << 4);
     VMXC_TRY(vmxsim_guest_complete(walk));
-    if (value >= threshold)
-        return VMXC_OK;
-    return vmxsim_guest_exit(walk, VMXSIM_RULE_EXIT_TPR_THRESHOLD,
-                             VMXC_EXIT_REASON_TPR_BELOW_THRESHOLD, 0);
+    vmxsim_virtual_apic_write_cr8(walk, value);
+    return VMXC_OK;
 }
 
 static enum vmxc_status mov_to_cr8(struct walk *walk, uint8_t gpr, uint64_t value)
@@ -268,8 +256,6 @@ static enum vmxc_status mov_to_cr8(struct walk *walk, uint8_t gpr, uint64_t valu
         walk->cpu->cr8 = (uint8_t)value;
         return vmxsim_guest_complete(walk);
     }
-    if (walk->cpu->exits.secondary & VMXC_SECONDARY_VIRTUAL_INTERRUPT_DELIVERY)
-        return VMXC_UNSUPPORTED;
     return write_virtual_tpr(walk, value);
 }
 
@@ -279,10 +265,9 @@ static enum vmxc_status mov_from_cr8(struct walk *walk, uint8_t gpr)
 
     if (primary & VMXC_PRIMARY_CR8_STORE_EXITING)
         return exit_for_cr(walk, VMXSIM_RULE_EXIT_CONTROL, 8, VMXC_CR_ACCESS_MOV_FROM, gpr);
-    walk->outcome->value =
-        (primary & VMXC_PRIMARY_USE_TPR_SHADOW)
-            ? vmxsim_memory_read32(walk->cpu->memory, virtual_tpr_hpa(walk->cpu)) >> 4 & CR8_DEFINED
-            : walk->cpu->cr8;
+    walk->outcome->value = (primary & VMXC_PRIMARY_USE_TPR_SHADOW)
+                               ? vmxsim_virtual_apic_read_cr8(walk->cpu)
+                               : walk->cpu->cr8;
     return vmxsim_guest_complete(walk);
 }
 

@@ -4,9 +4,10 @@
  * between two instructions.
  *
  * Source: Intel SDM volume 3, "Other Causes of VM Exits", "Changes to Instruction Behavior in VMX Non-Root Operation", "Event
- * Blocking", "Activity State", "Monitor Trap Flag", "VMX-Preemption Timer", "Priority Among Concurrent Events".
+ * Blocking", "Activity State", "Monitor Trap Flag", "Virtual-Interrupt Delivery", "VM Exits Induced by the TPR Threshold", "VMX-Preemption Timer", "Priority Among Concurrent Events".
  */
 #include "internal/guest.h"
+#include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 
@@ -49,6 +50,25 @@ static enum vmxc_status take(struct walk *walk, uint8_t vector)
     walk->outcome->vector = vector;
     VMXSIM_VMCS(guest_vmcs(walk->cpu), GUEST_ACTIVITY_STATE) = VMXC_ACTIVITY_ACTIVE;
     return VMXC_OK;
+}
+
+/*
+ * Would the processor take this interrupt as the notification of a user interrupt, which the model does not have? Without "load
+ * UINV" the vector of such notifications is not known.
+ */
+static bool may_notify_user(struct vmxsim_cpu *cpu, uint8_t vector)
+{
+    const struct vmxsim_vmcs *vmcs = guest_vmcs(cpu);
+
+    if (!(cpu->guest.cr4 & VMXC_CR4_UINTR) || !(cpu->guest.efer & VMXC_EFER_LMA))
+        return false;
+    return !(VMXSIM_VMCS(vmcs, VM_ENTRY_CONTROLS) & VMXC_ENTRY_LOAD_UINV) ||
+           vector == VMXSIM_VMCS(vmcs, GUEST_UINV);
+}
+
+static enum vmxc_status take_interrupt(struct walk *walk, uint8_t vector)
+{
+    return may_notify_user(walk->cpu, vector) ? VMXC_UNSUPPORTED : take(walk, vector);
 }
 
 static enum vmxc_status exit_with_event(struct walk *walk, enum vmxsim_walk_rule rule,
@@ -169,19 +189,32 @@ static bool interrupt_is_blocked(struct vmxsim_cpu *cpu)
            (!exiting && !(cpu->guest.rflags & VMXC_RFLAGS_IF));
 }
 
+static bool is_notification(struct vmxsim_cpu *cpu, uint8_t vector)
+{
+    return (cpu->exits.pin & VMXC_PIN_PROCESS_POSTED_INTERRUPTS) &&
+           vector == VMXSIM_VMCS(guest_vmcs(cpu), POSTED_INTERRUPT_NOTIFICATION_VECTOR);
+}
+
+/* The activity state stays; a virtual interrupt that is recognized waits for the next boundary. */
+static enum vmxc_status process_posted(struct walk *walk)
+{
+    vmxsim_virtual_apic_process_posted(walk->cpu);
+    walk->outcome->rule = VMXSIM_RULE_POSTED_INTERRUPT;
+    return VMXC_OK;
+}
+
 /* Without "acknowledge interrupt on exit" the interrupt stays with the interrupt controller. */
 static enum vmxc_status interrupt(struct walk *walk, uint8_t vector)
 {
     struct vmxsim_cpu *cpu = walk->cpu;
     const uint64_t exit_controls = VMXSIM_VMCS(guest_vmcs(cpu), PRIMARY_VM_EXIT_CONTROLS);
 
-    if ((cpu->exits.pin & VMXC_PIN_PROCESS_POSTED_INTERRUPTS) &&
-        vector == VMXSIM_VMCS(guest_vmcs(cpu), POSTED_INTERRUPT_NOTIFICATION_VECTOR))
-        return VMXC_UNSUPPORTED;
     if (interrupt_is_blocked(cpu))
         return vmxsim_guest_hold(walk);
+    if (is_notification(cpu, vector))
+        return process_posted(walk);
     if (!(cpu->exits.pin & VMXC_PIN_EXTERNAL_INTERRUPT_EXITING))
-        return take(walk, vector);
+        return take_interrupt(walk, vector);
     if (!(exit_controls & VMXC_EXIT_ACKNOWLEDGE_INTERRUPT))
         return vmxsim_guest_exit(walk, VMXSIM_RULE_EXIT_INTERRUPT,
                                  VMXC_EXIT_REASON_EXTERNAL_INTERRUPT, 0);
@@ -285,11 +318,36 @@ static bool nmi_window_is_open(struct vmxsim_cpu *cpu)
            !is_blocked_by(cpu, VMXC_INTERRUPTIBILITY_NMI | VMXC_INTERRUPTIBILITY_MOV_SS);
 }
 
+static bool is_open_to_interrupts(struct vmxsim_cpu *cpu)
+{
+    return !waits_for_sipi(cpu) && !is_shut_down(cpu) && (cpu->guest.rflags & VMXC_RFLAGS_IF) &&
+           !is_blocked_by(cpu, VMXC_INTERRUPTIBILITY_STI | VMXC_INTERRUPTIBILITY_MOV_SS);
+}
+
 static bool interrupt_window_is_open(struct vmxsim_cpu *cpu)
 {
-    return (cpu->exits.primary & VMXC_PRIMARY_INTERRUPT_WINDOW_EXITING) && !waits_for_sipi(cpu) &&
-           !is_shut_down(cpu) && (cpu->guest.rflags & VMXC_RFLAGS_IF) &&
-           !is_blocked_by(cpu, VMXC_INTERRUPTIBILITY_STI | VMXC_INTERRUPTIBILITY_MOV_SS);
+    return (cpu->exits.primary & VMXC_PRIMARY_INTERRUPT_WINDOW_EXITING) &&
+           is_open_to_interrupts(cpu);
+}
+
+/* With interrupt-window exiting none is ever recognized. */
+static bool virtual_interrupt_is_due(struct vmxsim_cpu *cpu)
+{
+    return cpu->virtual_interrupts.recognized && is_open_to_interrupts(cpu);
+}
+
+static enum vmxc_status deliver_virtual_interrupt(struct walk *walk)
+{
+    VMXC_TRY(take_interrupt(walk, vmxsim_virtual_apic_requested(walk->cpu)));
+    vmxsim_virtual_apic_deliver(walk->cpu);
+    walk->outcome->rule = VMXSIM_RULE_VIRTUAL_INTERRUPT;
+    return VMXC_OK;
+}
+
+/* Not in the wait-for-SIPI state; in the shutdown state it waits until the guest leaves that state. */
+static bool tpr_exit_is_due(struct vmxsim_cpu *cpu)
+{
+    return cpu->virtual_interrupts.tpr_below_at_entry && !waits_for_sipi(cpu) && !is_shut_down(cpu);
 }
 
 static enum vmxc_status debug_trap(struct walk *walk, uint64_t causes)
@@ -299,8 +357,9 @@ static enum vmxc_status debug_trap(struct walk *walk, uint64_t causes)
                                               .detail = causes});
 }
 
-/* Events of the boundary, the first first. */
+/* Events of the boundary, the first first. The last: an interrupt that the one before it has posted. */
 enum boundary_event {
+    BOUNDARY_TPR,
     BOUNDARY_INIT,
     BOUNDARY_SIPI,
     BOUNDARY_MONITOR_TRAP,
@@ -309,7 +368,9 @@ enum boundary_event {
     BOUNDARY_NMI_WINDOW,
     BOUNDARY_NMI,
     BOUNDARY_INTERRUPT_WINDOW,
+    BOUNDARY_VIRTUAL_INTERRUPT,
     BOUNDARY_INTERRUPT,
+    BOUNDARY_POSTED_INTERRUPT,
     BOUNDARY_COUNT
 };
 
@@ -317,6 +378,8 @@ static bool is_due(struct vmxsim_cpu *cpu, const struct vmxsim_pending *pending,
                    enum boundary_event event)
 {
     switch (event) {
+    case BOUNDARY_TPR:
+        return tpr_exit_is_due(cpu);
     case BOUNDARY_INIT:
         return pending->init;
     case BOUNDARY_SIPI:
@@ -333,6 +396,9 @@ static bool is_due(struct vmxsim_cpu *cpu, const struct vmxsim_pending *pending,
         return pending->nmi;
     case BOUNDARY_INTERRUPT_WINDOW:
         return interrupt_window_is_open(cpu);
+    case BOUNDARY_VIRTUAL_INTERRUPT:
+    case BOUNDARY_POSTED_INTERRUPT:
+        return virtual_interrupt_is_due(cpu);
     case BOUNDARY_INTERRUPT:
         return pending->interrupt;
     case BOUNDARY_COUNT:
@@ -345,6 +411,9 @@ static enum vmxc_status happen(struct walk *walk, const struct vmxsim_pending *p
                                enum boundary_event event)
 {
     switch (event) {
+    case BOUNDARY_TPR:
+        return vmxsim_guest_exit(walk, VMXSIM_RULE_EXIT_TPR_ENTRY,
+                                 VMXC_EXIT_REASON_TPR_BELOW_THRESHOLD, 0);
     case BOUNDARY_INIT:
         return init_signal(walk);
     case BOUNDARY_SIPI:
@@ -363,6 +432,9 @@ static enum vmxc_status happen(struct walk *walk, const struct vmxsim_pending *p
     case BOUNDARY_INTERRUPT_WINDOW:
         return vmxsim_guest_exit(walk, VMXSIM_RULE_EXIT_INTERRUPT_WINDOW,
                                  VMXC_EXIT_REASON_INTERRUPT_WINDOW, 0);
+    case BOUNDARY_VIRTUAL_INTERRUPT:
+    case BOUNDARY_POSTED_INTERRUPT:
+        return deliver_virtual_interrupt(walk);
     case BOUNDARY_INTERRUPT:
     case BOUNDARY_COUNT:
         break;

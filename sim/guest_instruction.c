@@ -173,6 +173,10 @@ static uint64_t information(enum vmxc_instruction_layout layout, unsigned identi
 
     switch (layout) {
     case VMXC_INSTRUCTION_LAYOUT_NONE:
+    case VMXC_INSTRUCTION_LAYOUT_STRING:
+    case VMXC_INSTRUCTION_LAYOUT_REGISTER:
+    case VMXC_INSTRUCTION_LAYOUT_XMM:
+    case VMXC_INSTRUCTION_LAYOUT_COUNT:
         break;
     case VMXC_INSTRUCTION_LAYOUT_MEMORY:
         return memory_information(operands);
@@ -248,6 +252,19 @@ static bool is_shadowed(const struct vmxsim_cpu *cpu, const struct instruction *
            (cpu->exits.secondary & VMXC_SECONDARY_VMCS_SHADOWING);
 }
 
+/* At CPL 0 and without PAUSE exiting, time decides about PAUSE. */
+static bool is_timed_pause(const struct vmxsim_cpu *cpu)
+{
+    return (cpu->exits.secondary & VMXC_SECONDARY_PAUSE_LOOP_EXITING) &&
+           !(cpu->exits.primary & VMXC_PRIMARY_PAUSE_EXITING) && cpu->guest.cpl == 0;
+}
+
+static bool needs_another_call(const struct vmxsim_cpu *cpu, enum vmxsim_instruction instruction)
+{
+    return is_shadowed(cpu, &instructions[instruction]) ||
+           (instruction == VMXSIM_INSTRUCTION_PAUSE && is_timed_pause(cpu));
+}
+
 static enum vmxc_status execute(struct walk *walk, const struct instruction *instruction,
                                 const struct vmxsim_operands *operands)
 {
@@ -276,7 +293,7 @@ enum vmxc_status vmxsim_guest_instruction(struct vmxsim_cpu *cpu,
         !operands_are_valid(&instructions[instruction], operands))
         return VMXC_INVALID_INPUT;
     VMXC_TRY(vmxsim_guest_begin(&walk, cpu, outcome));
-    if (is_shadowed(cpu, &instructions[instruction]))
+    if (needs_another_call(cpu, instruction))
         return VMXC_UNSUPPORTED;
     VMXC_TRY(execute(&walk, &instructions[instruction], operands));
     if (instruction == VMXSIM_INSTRUCTION_HLT && outcome->kind == VMXSIM_OUTCOME_COMPLETE)
@@ -321,6 +338,33 @@ enum vmxc_status vmxsim_guest_mwait(struct vmxsim_cpu *cpu, bool armed,
     if (outcome->exit_reason == VMXC_EXIT_REASON_MWAIT && armed)
         outcome->qualification = VMXC_QUALIFICATION_MWAIT_ARMED;
     return VMXC_OK;
+}
+
+/* More than PLE_Gap after the one before, a PAUSE is the first of a loop; so is the first after VM entry. */
+static bool loop_exceeds_window(struct vmxsim_cpu *cpu, uint64_t tsc)
+{
+    struct pause_loop *const loop = &cpu->pause_loop;
+
+    if (!loop->started || tsc - loop->last > cpu->exits.ple_gap)
+        loop->first = tsc;
+    loop->started = true;
+    loop->last = tsc;
+    return tsc - loop->first > cpu->exits.ple_window;
+}
+
+enum vmxc_status vmxsim_guest_pause(struct vmxsim_cpu *cpu, uint64_t tsc,
+                                    struct vmxsim_outcome *outcome)
+{
+    struct walk walk;
+
+    VMXC_TRY(vmxsim_guest_begin(&walk, cpu, outcome));
+    if (!is_timed_pause(cpu))
+        return execute(&walk, &instructions[VMXSIM_INSTRUCTION_PAUSE], NULL);
+    if (cpu->pause_loop.started && tsc < cpu->pause_loop.last)
+        return VMXC_INVALID_INPUT;
+    if (!loop_exceeds_window(cpu, tsc))
+        return vmxsim_guest_complete(&walk);
+    return vmxsim_guest_exit(&walk, VMXSIM_RULE_EXIT_PAUSE_LOOP, VMXC_EXIT_REASON_PAUSE, 0);
 }
 
 static enum vmxc_status extended_state(struct vmxsim_cpu *cpu, uint16_t reason, uint64_t mask,

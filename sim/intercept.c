@@ -9,7 +9,8 @@
  */
 #include "vmxsim/intercept.h"
 
-#include "internal/walk.h"
+#include "internal/guest.h"
+#include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/exit_info.h"
 #include "vmxcore/defs/exit_reason.h"
@@ -37,17 +38,6 @@ static void start(struct walk *walk, struct vmxsim_cpu *cpu, struct vmxsim_outco
 static bool end_with_gp(struct walk *walk, enum vmxsim_walk_rule rule)
 {
     return vmxsim_end_with_exception(walk, rule, VMXC_VECTOR_GP, true, 0);
-}
-
-static bool end_with_exit(struct walk *walk, enum vmxsim_walk_rule rule, uint16_t reason,
-                          uint64_t qualification)
-{
-    walk->outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
-    walk->outcome->rule = rule;
-    walk->outcome->exit_reason = reason;
-    walk->outcome->qualification_defined = true;
-    walk->outcome->qualification = qualification;
-    return false;
 }
 
 /* Bit `index` of a bitmap in memory. */
@@ -185,7 +175,7 @@ enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io 
     const enum vmxsim_walk_rule rule = io_exit_rule(cpu, io);
     if (rule == VMXSIM_RULE_NONE)
         return VMXC_OK;
-    (void)end_with_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
+    (void)vmxsim_end_with_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
     if (io->string)
         describe_string(cpu, io, outcome);
     return VMXC_OK;
@@ -215,33 +205,68 @@ static enum vmxsim_walk_rule msr_exit_rule(const struct vmxsim_cpu *cpu, uint32_
     return set ? VMXSIM_RULE_EXIT_MSR_BITMAP : VMXSIM_RULE_NONE;
 }
 
-static enum vmxc_status access_msr(struct vmxsim_cpu *cpu, uint32_t msr, bool write,
-                                   struct vmxsim_outcome *outcome)
+/* What IPI virtualization and APIC-timer virtualization make of the MSRs they are about is not modelled. */
+static bool is_unsupported(const struct vmxsim_cpu *cpu, uint32_t msr, bool write)
 {
-    struct walk walk;
+    const uint64_t tertiary = cpu->exits.tertiary;
 
-    if (!cpu->in_guest)
-        return VMXC_BAD_STATE;
-    start(&walk, cpu, outcome);
+    return (msr == VMXC_MSR_X2APIC_ICR && write && (tertiary & VMXC_TERTIARY_IPI_VIRTUALIZATION)) ||
+           (msr == VMXC_MSR_TSC_DEADLINE && (tertiary & VMXC_TERTIARY_APIC_TIMER_VIRTUALIZATION));
+}
+
+/* `*passes`: neither a fault nor an exit has ended the instruction. */
+static enum vmxc_status decide_msr(struct walk *walk, uint32_t msr, bool write, bool *passes)
+{
+    struct vmxsim_cpu *cpu = walk->cpu;
+
+    *passes = false;
     if (cpu->guest.cpl > 0) {
-        (void)end_with_gp(&walk, VMXSIM_RULE_MSR_PRIVILEGE);
+        (void)end_with_gp(walk, VMXSIM_RULE_MSR_PRIVILEGE);
         return VMXC_OK;
     }
     const enum vmxsim_walk_rule rule = msr_exit_rule(cpu, msr, write);
-    if (rule != VMXSIM_RULE_NONE)
-        (void)end_with_exit(&walk, rule, write ? VMXC_EXIT_REASON_WRMSR : VMXC_EXIT_REASON_RDMSR,
-                            0);
-    return VMXC_OK;
+    if (rule != VMXSIM_RULE_NONE) {
+        (void)vmxsim_end_with_exit(walk, rule,
+                                   write ? VMXC_EXIT_REASON_WRMSR : VMXC_EXIT_REASON_RDMSR, 0);
+        return VMXC_OK;
+    }
+    *passes = true;
+    return is_unsupported(cpu, msr, write) ? VMXC_UNSUPPORTED : VMXC_OK;
 }
 
 enum vmxc_status vmxsim_guest_rdmsr(struct vmxsim_cpu *cpu, uint32_t msr,
                                     struct vmxsim_outcome *outcome)
 {
-    return access_msr(cpu, msr, false, outcome);
+    struct walk walk;
+    bool passes;
+
+    if (!cpu->in_guest)
+        return VMXC_BAD_STATE;
+    start(&walk, cpu, outcome);
+    VMXC_TRY(decide_msr(&walk, msr, false, &passes));
+    if (!passes || !vmxsim_virtual_apic_has_msr(cpu, msr, false))
+        return VMXC_OK;
+    outcome->value = vmxsim_virtual_apic_read_msr(cpu, msr);
+    return vmxsim_guest_complete(&walk);
 }
 
-enum vmxc_status vmxsim_guest_wrmsr(struct vmxsim_cpu *cpu, uint32_t msr,
+enum vmxc_status vmxsim_guest_wrmsr(struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value,
                                     struct vmxsim_outcome *outcome)
 {
-    return access_msr(cpu, msr, true, outcome);
+    struct walk walk;
+    bool passes;
+
+    if (!cpu->in_guest)
+        return VMXC_BAD_STATE;
+    start(&walk, cpu, outcome);
+    VMXC_TRY(decide_msr(&walk, msr, true, &passes));
+    if (!passes || !vmxsim_virtual_apic_has_msr(cpu, msr, true))
+        return VMXC_OK;
+    if (!vmxsim_virtual_apic_accepts_msr(msr, value)) {
+        (void)end_with_gp(&walk, VMXSIM_RULE_X2APIC_VALUE);
+        return VMXC_OK;
+    }
+    VMXC_TRY(vmxsim_guest_complete(&walk));
+    vmxsim_virtual_apic_write_msr(&walk, msr, value);
+    return VMXC_OK;
 }

@@ -139,7 +139,7 @@ static bool can_load(const struct vmxsim_cpu *cpu, uint64_t head, uint64_t value
     const uint32_t msr = (uint32_t)head;
 
     return !(head >> 32) && !is_x2apic(msr) && msr != VMXC_MSR_FS_BASE && msr != VMXC_MSR_GS_BASE &&
-           msr != VMXC_MSR_SMM_MONITOR_CTL && vmxsim_cpu_accepts_msr(cpu, msr, value);
+           vmxsim_cpu_accepts_msr(cpu, msr, value);
 }
 
 enum vmxc_status vmxsim_msr_switch_load_exit_area(struct vmxsim_cpu *cpu, bool *loaded)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One case: what all kinds have in common, and what each kind does. */
+#include "internal/array.h"
 #include "internal/replay.h"
 
 #include "vmxcore/defs/paging.h"
 
 #include <string.h>
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define HEX(key)                                                    \
     {                                                               \
         .name = (key), .type = VMXSIM_SCHEMA_HEX, .max = UINT64_MAX \
@@ -359,7 +359,7 @@ static enum vmxc_status check_guest_instruction(const struct vmxsim_vector_file 
                                                 struct vmxsim_error *error)
 {
     struct vmxsim_json count;
-    VMXC_TRY(check_operation(file, at, guest_operations, COUNT(guest_operations), error));
+    VMXC_TRY(check_operation(file, at, guest_operations, COUNT_OF(guest_operations), error));
     if (json_is_true(json_object_get(at->value, "rep")))
         return vmxsim_json_member(at, "count", &count, error);
     if (vmxsim_json_find(at, "count", &count))
@@ -373,7 +373,7 @@ static enum vmxc_status check_steps(const struct vmxsim_vector_file *file,
     VMXC_TRY(check_list(at, error));
     for (size_t i = 0; i < json_array_size(at->value); i++) {
         const struct vmxsim_json step = vmxsim_json_element(at, i);
-        VMXC_TRY(check_operation(file, &step, root_operations, COUNT(root_operations), error));
+        VMXC_TRY(check_operation(file, &step, root_operations, COUNT_OF(root_operations), error));
     }
     return VMXC_OK;
 }

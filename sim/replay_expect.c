@@ -3,13 +3,12 @@
  * What was observed: `expect` and `sdm`. Which keys may stand in it depends on the kind of the case and on the
  * result; docs/vectors.md has the list. Only the result itself must be there: what is not said is not compared.
  */
+#include "internal/array.h"
 #include "internal/replay.h"
 
 #include "vmxcore/defs/exit_reason.h"
 
 #include <string.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- What is left open ---- */
 
@@ -167,10 +166,10 @@ static const struct {
     const struct result *results;
     size_t count;
 } kinds[VMXSIM_CASE_KIND_COUNT] = {
-    [VMXSIM_CASE_ACCESS] = {"result", access_results, COUNT(access_results)},
-    [VMXSIM_CASE_ENTRY] = {"result", entry_results, COUNT(entry_results)},
-    [VMXSIM_CASE_INTERCEPT] = {"result", intercept_results, COUNT(intercept_results)},
-    [VMXSIM_CASE_INSTRUCTIONS] = {"status", step_results, COUNT(step_results)},
+    [VMXSIM_CASE_ACCESS] = {"result", access_results, COUNT_OF(access_results)},
+    [VMXSIM_CASE_ENTRY] = {"result", entry_results, COUNT_OF(entry_results)},
+    [VMXSIM_CASE_INTERCEPT] = {"result", intercept_results, COUNT_OF(intercept_results)},
+    [VMXSIM_CASE_INSTRUCTIONS] = {"status", step_results, COUNT_OF(step_results)},
 };
 
 /* ---- Keys that exclude each other ---- */
@@ -280,7 +279,7 @@ static bool is_engine_result(const struct vmxsim_vector_file *file, const struct
 static enum vmxc_status find_result(enum vmxsim_case_kind kind, const struct vmxsim_json *at,
                                     const struct vmxsim_schema **schema, struct vmxsim_error *error)
 {
-    const char *choices[COUNT(access_results) + 1] = {NULL};
+    const char *choices[COUNT_OF(access_results) + 1] = {NULL};
     struct vmxsim_json name;
 
     VMXC_TRY(vmxsim_json_member(at, kinds[kind].discriminator, &name, error));
@@ -320,7 +319,7 @@ static enum vmxc_status check_any_of(const struct vmxsim_vector_file *file,
     static const char *const only[] = {"any_of", "open"};
     struct vmxsim_json alternatives, open;
 
-    VMXC_TRY(vmxsim_json_only_keys(at, only, COUNT(only), error));
+    VMXC_TRY(vmxsim_json_only_keys(at, only, COUNT_OF(only), error));
     if (vmxsim_json_find(at, "open", &open))
         VMXC_TRY(check_open(file, &open, error));
     VMXC_TRY(vmxsim_json_member(at, "any_of", &alternatives, error));

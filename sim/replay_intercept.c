@@ -36,7 +36,8 @@ static enum vmxc_status execute(struct vmxsim_cpu *cpu, const json_t *instructio
     if (strcmp(op, "rdmsr") == 0)
         return vmxsim_guest_rdmsr(cpu, (uint32_t)number(instruction, "msr"), outcome);
     if (strcmp(op, "wrmsr") == 0)
-        return vmxsim_guest_wrmsr(cpu, (uint32_t)number(instruction, "msr"), outcome);
+        return vmxsim_guest_wrmsr(cpu, (uint32_t)number(instruction, "msr"),
+                                  number(instruction, "value"), outcome);
     const struct vmxsim_io io = read_io(instruction, op);
     return vmxsim_guest_io(cpu, &io, outcome);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A VMCS as JSON, alone or with the processor, the profile and the memory it is checked with. */
+#include "internal/array.h"
 #include "internal/profile.h"
 #include "internal/vmcs_read.h"
 
@@ -7,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- Numbers: more generous than in vectors, because people write them ---- */
 
@@ -156,14 +155,14 @@ static enum vmxc_status read_processor_member(struct vmxsim_entry_processor *pro
     uint64_t number;
     bool flag;
 
-    for (size_t i = 0; i < COUNT(numbers); i++) {
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         if (strcmp(numbers[i].name, at->key) != 0)
             continue;
         VMXC_TRY(get_number(at, numbers[i].max, &number, error));
         memcpy(base + numbers[i].offset, &number, sizeof number);
         return VMXC_OK;
     }
-    for (size_t i = 0; i < COUNT(flags); i++) {
+    for (size_t i = 0; i < COUNT_OF(flags); i++) {
         if (strcmp(flags[i].name, at->key) != 0)
             continue;
         VMXC_TRY(vmxsim_json_bool(at, &flag, error));
@@ -329,7 +328,7 @@ static enum vmxc_status read_document(struct vmxsim_vmcs_reader *reader,
 
     if (!vmxsim_json_find(root, "vmcs", &child))
         return read_fields(reader, root, false, error);
-    VMXC_TRY(vmxsim_json_only_keys(root, document_keys, COUNT(document_keys), error));
+    VMXC_TRY(vmxsim_json_only_keys(root, document_keys, COUNT_OF(document_keys), error));
     VMXC_TRY(read_others(root, &others_are_zero, error));
     VMXC_TRY(read_fields(reader, &child, others_are_zero, error));
     if (vmxsim_json_find(root, "profile", &child))

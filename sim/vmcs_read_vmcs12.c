@@ -11,6 +11,7 @@
  *     16  current-VMCS pointer
  *     128 vmcs12
  */
+#include "internal/array.h"
 #include "internal/vmcs_read.h"
 
 #include "vmxcore/defs/guest_state.h"
@@ -188,19 +189,18 @@ static const uint16_t fields16[] = {
     F(PML_INDEX),
 };
 
-#define COUNT(array) ((uint16_t)(sizeof(array) / sizeof((array)[0])))
-
 static const struct run runs[] = {
-    {40, COUNT(fields64), fields64},
-    {344, COUNT(fields_natural), fields_natural},
-    {744, COUNT(fields32), fields32},
-    {960, COUNT(fields16), fields16},
+    {40, COUNT_OF(fields64), fields64},
+    {344, COUNT_OF(fields_natural), fields_natural},
+    {744, COUNT_OF(fields32), fields32},
+    {960, COUNT_OF(fields16), fields16},
 };
 
-_Static_assert(40 + 8 * COUNT(fields64) == 320, "the 64-bit fields end at byte 320");
-_Static_assert(344 + 8 * COUNT(fields_natural) == 680, "the natural-width fields end at byte 680");
-_Static_assert(744 + 4 * COUNT(fields32) == 932, "the 32-bit fields end at byte 932");
-_Static_assert(960 + 2 * COUNT(fields16) == SIZE, "the 16-bit fields end the structure");
+_Static_assert(40 + 8 * COUNT_OF(fields64) == 320, "the 64-bit fields end at byte 320");
+_Static_assert(344 + 8 * COUNT_OF(fields_natural) == 680,
+               "the natural-width fields end at byte 680");
+_Static_assert(744 + 4 * COUNT_OF(fields32) == 932, "the 32-bit fields end at byte 932");
+_Static_assert(960 + 2 * COUNT_OF(fields16) == SIZE, "the 16-bit fields end the structure");
 
 /* ---- Reading ---- */
 
@@ -224,7 +224,7 @@ static size_t size_of(size_t ordinal)
 
 static void read_fields(struct vmxsim_vmcs_reader *reader, size_t start)
 {
-    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(runs); i++) {
         size_t offset = start + runs[i].offset;
         for (size_t k = 0; k < runs[i].count; k++) {
             const size_t ordinal = runs[i].fields[k], size = size_of(ordinal);

@@ -12,12 +12,13 @@
  */
 #include <string.h>
 
-#include "internal/walk.h"
+#include "internal/virtual_apic.h"
 
 static bool access_is_valid(const struct guest_state *guest, const struct vmxsim_access *access)
 {
-    if (access->shadow_stack &&
-        (access->type == VMXSIM_ACCESS_FETCH || !(guest->cr4 & VMXC_CR4_CET)))
+    if ((access->shadow_stack || access->event_delivery) && access->type == VMXSIM_ACCESS_FETCH)
+        return false;
+    if (access->shadow_stack && !(guest->cr4 & VMXC_CR4_CET))
         return false;
     return access->size >= 1 && access->size <= VMXSIM_ACCESS_MAX_SIZE &&
            (unsigned)access->type <= VMXSIM_ACCESS_RMW;
@@ -150,13 +151,14 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
     walk.write = access->type == VMXSIM_ACCESS_WRITE || access->type == VMXSIM_ACCESS_RMW;
     walk.implicit = access->implicit;
     walk.shadow_stack = access->shadow_stack;
+    walk.event_delivery = access->event_delivery;
     walk.user = cpu->guest.cpl == 3 && !access->implicit;
     if (!check_canonical(&walk, access) || !translate_pages(&walk, access) ||
         !vmxsim_walk_apic(&walk, access->size))
         return VMXC_OK;
     move_data(&walk, access);
-    if (walk.virtual_tpr && walk.write)
-        vmxsim_emulate_tpr_write(&walk);
+    if (walk.virtual_apic && walk.write)
+        vmxsim_virtual_apic_emulate_write(&walk, outcome->page[0].hpa & VMXC_PAGE_MASK);
     return VMXC_OK;
 }
 

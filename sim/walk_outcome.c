@@ -169,15 +169,23 @@ bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule
         fill_ve_info(walk, qualification, request->gpa);
         return vmxsim_end_with_exception(walk, rule, VMXC_VECTOR_VE, false, 0);
     }
-    outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
-    outcome->rule = rule;
-    outcome->exit_reason = VMXC_EXIT_REASON_EPT_VIOLATION;
-    outcome->qualification_defined = true;
-    outcome->qualification = qualification;
     outcome->guest_physical_valid = true;
     outcome->guest_physical = request->gpa;
     outcome->guest_linear_valid = walk->linear_valid;
     outcome->guest_linear = walk->linear;
+    return vmxsim_end_with_exit(walk, rule, VMXC_EXIT_REASON_EPT_VIOLATION, qualification);
+}
+
+bool vmxsim_end_with_exit(struct walk *walk, enum vmxsim_walk_rule rule, uint16_t reason,
+                          uint64_t qualification)
+{
+    struct vmxsim_outcome *outcome = walk->outcome;
+
+    outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
+    outcome->rule = rule;
+    outcome->exit_reason = reason;
+    outcome->qualification_defined = true;
+    outcome->qualification = qualification;
     return false;
 }
 
@@ -197,28 +205,18 @@ bool vmxsim_end_with_ept_misconfiguration(struct walk *walk, enum vmxsim_walk_ru
 /* Source: SDM, "Exit Qualification for SPP-Induced VM Exits": a miss or, with the bit clear, a misconfiguration. */
 bool vmxsim_end_with_spp_event(struct walk *walk, enum vmxsim_walk_rule rule, uint64_t gpa)
 {
-    struct vmxsim_outcome *outcome = walk->outcome;
-
-    outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
-    outcome->rule = rule;
-    outcome->exit_reason = VMXC_EXIT_REASON_SPP_RELATED;
-    outcome->qualification_defined = true;
-    outcome->qualification = rule == VMXSIM_RULE_EPT_SPP_MISS ? VMXC_QUALIFICATION_SPPT_MISS : 0;
-    outcome->guest_physical_valid = true;
-    outcome->guest_physical = gpa;
-    outcome->guest_linear_valid = true;
-    outcome->guest_linear = walk->linear;
-    return false;
+    walk->outcome->guest_physical_valid = true;
+    walk->outcome->guest_physical = gpa;
+    walk->outcome->guest_linear_valid = true;
+    walk->outcome->guest_linear = walk->linear;
+    return vmxsim_end_with_exit(walk, rule, VMXC_EXIT_REASON_SPP_RELATED,
+                                rule == VMXSIM_RULE_EPT_SPP_MISS ? VMXC_QUALIFICATION_SPPT_MISS
+                                                                 : 0);
 }
 
 bool vmxsim_end_with_log_full(struct walk *walk)
 {
-    struct vmxsim_outcome *outcome = walk->outcome;
-
     vmxsim_trail_verdict(walk, VMXSIM_RULE_EPT_PML, 0);
-    outcome->kind = VMXSIM_OUTCOME_VM_EXIT;
-    outcome->rule = VMXSIM_RULE_EPT_PML;
-    outcome->exit_reason = VMXC_EXIT_REASON_PAGE_MODIFICATION_LOG_FULL;
-    outcome->qualification_defined = true;
-    return false;
+    return vmxsim_end_with_exit(walk, VMXSIM_RULE_EPT_PML,
+                                VMXC_EXIT_REASON_PAGE_MODIFICATION_LOG_FULL, 0);
 }

@@ -12,8 +12,6 @@
 
 #include "support/suite.h"
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 /* As an Ice Lake processor reports them. */
 #define BASIC      UINT64_C(0x00d8100000000004)
 #define MISC       UINT64_C(0x600401e0)

@@ -70,14 +70,14 @@ END_TEST
 
 /* Controls and register bits that the walk does not implement, each alone. */
 static const struct {
-    uint64_t secondary, tertiary, cr4, cr3;
+    uint64_t tertiary, cr4, cr3;
     const char *name;
 } unsupported[] = {
-    {.secondary = VMXC_BIT(0) | VMXC_BIT(8), .name = "APIC-register virtualization"},
-    {.secondary = VMXC_BIT(0) | VMXC_BIT(9), .name = "virtual-interrupt delivery"},
     {.tertiary = VMXC_BIT(1), .name = "HLAT"},
     {.tertiary = VMXC_BIT(2), .name = "paging-write"},
     {.tertiary = VMXC_BIT(3), .name = "guest-paging verification"},
+    {.tertiary = VMXC_BIT(4), .name = "IPI virtualization"},
+    {.tertiary = VMXC_BIT(8), .name = "APIC-timer virtualization"},
     {.cr4 = VMXC_BIT(27), .name = "LASS"},
     {.cr4 = VMXC_BIT(28), .name = "LAM_SUP"},
     {.cr3 = VMXC_BIT(61), .name = "LAM_U48, LAM_U57"},
@@ -91,7 +91,6 @@ START_TEST(what_is_not_modelled_is_refused_by_name)
     machine_new_ept(&machine, 4, 0);
     machine_set_mode(&machine, GUEST_4LEVEL);
     VMXSIM_VMCS(&machine.vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(17);
-    VMXSIM_VMCS(&machine.vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |= unsupported[_i].secondary;
     VMXSIM_VMCS(&machine.vmcs, TERTIARY_PROCESSOR_BASED_CONTROLS) |= unsupported[_i].tertiary;
     VMXSIM_VMCS(&machine.vmcs, GUEST_CR4) |= unsupported[_i].cr4;
     VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) |= unsupported[_i].cr3;

@@ -14,8 +14,6 @@
 
 #include "support/suite.h"
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 struct row {
     uint32_t number;
     const char *name, *text;

@@ -6,11 +6,11 @@
 #include <check.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/entry_state.h"
 #include "support/rng.h"
+#include "support/suite.h"
 #include "vmxsim/entry_generate.h"
 
 #define SEED   UINT64_C(0x20240229)
@@ -186,9 +186,5 @@ int main(void)
     tcase_add_test(tests, breaking_is_repeatable);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

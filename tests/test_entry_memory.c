@@ -5,10 +5,10 @@
  */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "support/entry_edge.h"
+#include "support/suite.h"
 
 #define LIST_HPA UINT64_C(0x5000)
 
@@ -139,7 +139,7 @@ START_TEST(pdptes_in_memory)
     machine_init(&machine, PROTECTED, "icelake");
     machine.vmcs.value[F(GUEST_CR4)] = 0x2020;
     machine.vmcs.value[F(GUEST_CR3)] = table_hpa | 0x18; /* cache bits */
-    for (size_t i = 0; i < COUNT_OF(pdpte_cases); i++) {
+    for (size_t i = 0; i < COUNT(pdpte_cases); i++) {
         vmxsim_memory_write64(machine.memory, table_hpa + 24, pdpte_cases[i].pdpte);
         expect_only(pdpte_cases[i].name, &machine,
                     pdpte_cases[i].wrong ? R(PDPTE_CR3) : VMXSIM_ENTRY_RULE_COUNT, 2);
@@ -162,7 +162,7 @@ START_TEST(pdptes_in_the_vmcs)
     machine.vmcs.value[F(GUEST_CR4)] = 0x2020;
     machine.vmcs.value[F(SECONDARY_PROCESSOR_BASED_CONTROLS)] = VMXC_SECONDARY_ENABLE_EPT;
     machine.vmcs.value[F(EPT_POINTER)] = 0x100001e;
-    for (size_t i = 0; i < COUNT_OF(pdpte_cases); i++) {
+    for (size_t i = 0; i < COUNT(pdpte_cases); i++) {
         machine.vmcs.value[F(GUEST_PDPTE3)] = pdpte_cases[i].pdpte;
         expect_only(pdpte_cases[i].name, &machine,
                     pdpte_cases[i].wrong ? R(PDPTE_FIELD) : VMXSIM_ENTRY_RULE_COUNT, 2);
@@ -297,7 +297,7 @@ START_TEST(each_msr_that_a_list_may_name)
         ck_assert_int_eq(report.outcome[0].kind, VMXSIM_ENTRY_FAILURE);
         ck_assert_uint_eq(report.outcome[0].number, 34);
         ck_assert_uint_eq(report.outcome[0].qualification, 2);
-        ck_assert_uint_eq(report.violation[0].change.value, 1); /* the list ends before it */
+        ck_assert_uint_eq(report.violation[0].change[0].value, 1); /* the list ends before it */
     }
     machine_fini(&machine);
 }
@@ -485,16 +485,12 @@ static Suite *suite(void)
     tcase_add_test(memory, the_recommended_maximum);
     tcase_add_test(memory, unknown_fields_leave_their_rules_undecided);
     tcase_add_test(memory, nmi_with_blocking_by_sti_has_several_lawful_outcomes);
-    tcase_add_loop_test(memory, each_msr_that_a_list_may_name, 0, (int)COUNT_OF(msr_cases));
+    tcase_add_loop_test(memory, each_msr_that_a_list_may_name, 0, (int)COUNT(msr_cases));
     suite_add_tcase(s, memory);
     return s;
 }
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "support/entry_state.h"
+#include "support/suite.h"
 
 struct outcome_set {
     unsigned count;
@@ -202,8 +203,8 @@ static void check_fields(const struct entry_case *entry_case,
             named = named || changes_field(entry_case, violation->field[j]);
         if (!named)
             complain(entry_case, "%s names no field that was changed", rule_id(violation->rule));
-        if (violation->change.ordinal != VMXC_VMCS_FIELD_COUNT &&
-            (violation->field_count == 0 || violation->field[0] != violation->change.ordinal))
+        if (violation->change_count != 0 &&
+            (violation->field_count == 0 || violation->field[0] != violation->change[0].ordinal))
             complain(entry_case, "%s changes another field than the one at fault",
                      rule_id(violation->rule));
     }
@@ -213,12 +214,42 @@ static void check_fields(const struct entry_case *entry_case,
 
 static bool suggests(const struct vmxsim_entry_violation *violation)
 {
-    return violation->change.ordinal != VMXC_VMCS_FIELD_COUNT;
+    return violation->change_count != 0;
 }
 
-static void apply_change(struct entry_state *state, const struct vmxsim_entry_change *change)
+static void check_widths(const struct entry_case *entry_case,
+                         const struct vmxsim_entry_violation *violation)
 {
-    state->vmcs.value[change->ordinal] = change->value;
+    for (unsigned i = 0; i < violation->change_count; i++) {
+        const struct vmxsim_entry_change *change = &violation->change[i];
+        if (change->value & ~vmxsim_vmcs_width_mask(vmxsim_vmcs_encoding(change->ordinal)))
+            complain(entry_case, "%s suggests a value wider than its field",
+                     rule_id(violation->rule));
+    }
+}
+
+/* Rules that are broken now and were not before are those that the library names. */
+static void check_newly_broken(const struct entry_case *entry_case,
+                               const struct entry_state *broken,
+                               const struct vmxsim_entry_report *before,
+                               const struct vmxsim_entry_violation *violation,
+                               const struct vmxsim_entry_report *after)
+{
+    enum vmxsim_entry_rule named[VMXSIM_ENTRY_RULE_COUNT];
+    const struct vmxsim_entry_input input = entry_state_input(broken);
+    const uint32_t count = vmxsim_entry_newly_broken(&input, before, violation, named);
+    uint32_t next = 0;
+
+    for (uint32_t i = 0; i < after->violation_count; i++) {
+        if (reports(before, after->violation[i].rule))
+            continue;
+        if (next == count || named[next++] != after->violation[i].rule)
+            complain(entry_case, "the change for %s breaks %s, which is not named",
+                     rule_id(violation->rule), rule_id(after->violation[i].rule));
+    }
+    if (next != count)
+        complain(entry_case, "the change for %s does not break %s", rule_id(violation->rule),
+                 rule_id(named[next]));
 }
 
 /* Each change alone removes its violation and fits into its field. */
@@ -232,16 +263,12 @@ static void check_each_change(const struct entry_case *entry_case, const struct 
         if (!suggests(violation))
             continue;
         struct entry_state state = *broken;
-        const uint32_t encoding = vmxsim_vmcs_encoding(violation->change.ordinal);
-        if (violation->change.value & ~vmxsim_vmcs_width_mask(encoding))
-            complain(entry_case, "%s suggests a value wider than its field",
-                     rule_id(violation->rule));
-        apply_change(&state, &violation->change);
+        check_widths(entry_case, violation);
+        vmxsim_entry_apply(violation, &state.vmcs);
         entry_state_check(&state, &after);
         if (reports(&after, violation->rule))
-            complain(entry_case, "the change %s := 0x%" PRIx64 " leaves %s broken",
-                     vmxsim_vmcs_name(violation->change.ordinal), violation->change.value,
-                     rule_id(violation->rule));
+            complain(entry_case, "the changes for %s leave it broken", rule_id(violation->rule));
+        check_newly_broken(entry_case, broken, report, violation, &after);
     }
 }
 
@@ -268,7 +295,7 @@ static void check_repair(const struct entry_case *entry_case, const struct entry
         const struct vmxsim_entry_violation *violation = first_with_change(&now);
         if (!violation)
             break;
-        apply_change(&state, &violation->change);
+        vmxsim_entry_apply(violation, &state.vmcs);
         entry_state_check(&state, &now);
     }
     if (first_with_change(&now))
@@ -463,9 +490,5 @@ int main(void)
     tcase_add_test(tests, every_rule_is_covered);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "support/entry_edge.h"
+#include "support/suite.h"
 
 struct test_case {
     const char *name, *profile; /* profile NULL: "everything" */
@@ -424,8 +425,8 @@ static struct vmxsim_profile *changed(const struct profile_change *changes, size
 
 static void make_profiles(void)
 {
-    rich = changed(rich_changes, COUNT_OF(rich_changes));
-    poor = changed(poor_changes, COUNT_OF(poor_changes));
+    rich = changed(rich_changes, COUNT(rich_changes));
+    poor = changed(poor_changes, COUNT(poor_changes));
 }
 
 static void destroy_profiles(void)
@@ -457,7 +458,7 @@ static void run_case(const struct test_case *test)
     if (test->processor)
         test->processor(&processor);
     vmxsim_entry_check(&input, &report);
-    while (broken < COUNT_OF(test->broken) && test->broken[broken] != 0)
+    while (broken < COUNT(test->broken) && test->broken[broken] != 0)
         broken++;
     bool as_expected = report.undecided_count == 0 && report.violation_count == broken;
     for (unsigned i = 0; i < broken; i++)
@@ -468,9 +469,9 @@ static void run_case(const struct test_case *test)
     check_changes(test->name, &input);
 }
 
-#define RUN_ALL(cases)                             \
-    for (size_t i = 0; i < COUNT_OF(cases); i++) { \
-        run_case(&(cases)[i]);                     \
+#define RUN_ALL(cases)                          \
+    for (size_t i = 0; i < COUNT(cases); i++) { \
+        run_case(&(cases)[i]);                  \
     }
 
 /* clang-format off */
@@ -559,9 +560,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

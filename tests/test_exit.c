@@ -11,6 +11,7 @@
 
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
+#include "support/suite.h"
 #include "vmxsim/guest.h"
 
 #define STORE_AREA UINT64_C(0x20000)
@@ -574,24 +575,14 @@ START_TEST(an_action_can_be_decided_and_then_performed)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
-static TCase *cases(Suite *suite, const char *name)
-{
-    TCase *tcase = tcase_create(name);
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
-    suite_add_tcase(suite, tcase);
-    return tcase;
-}
-
 int main(void)
 {
     Suite *suite = suite_create("exit");
-    TCase *refusals = cases(suite, "refusals");
-    TCase *information = cases(suite, "information");
-    TCase *saving = cases(suite, "saving");
-    TCase *loading = cases(suite, "loading");
-    TCase *aborts = cases(suite, "aborts");
+    TCase *refusals = suite_case(suite, "refusals", set_up, tear_down);
+    TCase *information = suite_case(suite, "information", set_up, tear_down);
+    TCase *saving = suite_case(suite, "saving", set_up, tear_down);
+    TCase *loading = suite_case(suite, "loading", set_up, tear_down);
+    TCase *aborts = suite_case(suite, "aborts", set_up, tear_down);
 
     tcase_add_test(refusals, there_is_no_exit_from_vmx_root_operation);
     tcase_add_test(refusals, only_vm_exits_exit);
@@ -626,9 +617,5 @@ int main(void)
     tcase_add_loop_test(aborts, a_bad_host_pdpte_aborts, 0, COUNT(bad_pdptes));
     tcase_add_test(aborts, a_guest_in_ia32e_mode_cannot_exit_to_a_32_bit_host);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

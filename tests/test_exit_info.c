@@ -5,7 +5,10 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "internal/guest.h"
 #include "support/mock_ops.h"
+#include "support/rng.h"
+#include "support/suite.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 
@@ -89,6 +92,205 @@ START_TEST(task_switches_and_apic_accesses)
 }
 END_TEST
 
+/* ---- Instruction information ---- */
+
+static const struct {
+    uint16_t reason;
+    uint32_t info;
+    enum vmxc_status status;
+} refused_information[] = {
+    {VMXC_EXIT_REASON_CPUID, 0, VMXC_NOT_FOUND},
+    {VMXC_EXIT_REASON_EPT_VIOLATION, 0x100, VMXC_NOT_FOUND},
+    {35, 0x100, VMXC_NOT_FOUND}, /* no reason at all */
+    {86, 0x100, VMXC_NOT_FOUND},
+    {UINT16_MAX, 0x100, VMXC_NOT_FOUND},
+    {VMXC_EXIT_REASON_VMCLEAR, 0x500, VMXC_BAD_FORMAT},        /* a register operand */
+    {VMXC_EXIT_REASON_VMCLEAR, 0x180, VMXC_BAD_FORMAT},        /* address size 3 */
+    {VMXC_EXIT_REASON_VMCLEAR, 0x380, VMXC_BAD_FORMAT},        /* address size 7 */
+    {VMXC_EXIT_REASON_VMCLEAR, 0x30100, VMXC_BAD_FORMAT},      /* segment 6 */
+    {VMXC_EXIT_REASON_INVEPT, 0x38100, VMXC_BAD_FORMAT},       /* segment 7 */
+    {VMXC_EXIT_REASON_INVEPT, 0x500, VMXC_BAD_FORMAT},         /* a register operand */
+    {VMXC_EXIT_REASON_VMREAD, 0x180, VMXC_BAD_FORMAT},         /* memory, address size 3 */
+    {VMXC_EXIT_REASON_RDRAND, 0x1800, VMXC_BAD_FORMAT},        /* operand size 3 */
+    {VMXC_EXIT_REASON_IO_INSTRUCTION, 0x180, VMXC_BAD_FORMAT}, /* address size 3 */
+};
+
+START_TEST(instruction_information_that_no_processor_gives_is_refused)
+{
+    for (int i = 0; i < COUNT(refused_information); i++) {
+        struct vmxc_exit_instruction instruction = {.identity = 77};
+        const enum vmxc_status status = vmxc_exit_instruction(
+            refused_information[i].reason, refused_information[i].info, &instruction);
+        ck_assert_msg(status == refused_information[i].status, "%d: %d", i, (int)status);
+        ck_assert_uint_eq(instruction.identity, 77);
+    }
+}
+END_TEST
+
+/* Undefined bits are 1 wherever the manual allows it. */
+static const struct {
+    uint16_t reason;
+    uint32_t info;
+    struct vmxc_exit_instruction expected;
+} information[] = {
+    /* VMXON [RBX + RDI * 8], SS, 64-bit addresses */
+    {VMXC_EXIT_REASON_VMXON,
+     0xf19d797f,
+     {.memory = true, .operand = {2, 8, true, true, VMXC_GPR_RBX, VMXC_GPR_RDI, 8}}},
+    /* XSAVES [ESI] in DS */
+    {VMXC_EXIT_REASON_XSAVES,
+     0x0359f8ff,
+     {.memory = true, .operand = {3, 4, true, false, VMXC_GPR_RSI, VMXC_GPR_RAX, 0}}},
+    /* INVVPID R10, [disp16] in ES */
+    {VMXC_EXIT_REASON_INVVPID,
+     0xafc00000,
+     {.memory = true,
+      .operand = {0, 2, false, false, VMXC_GPR_RAX, VMXC_GPR_RAX, 0},
+      .reg2 = VMXC_GPR_R10}},
+    /* SIDT [EAX] in DS, 32-bit operands */
+    {VMXC_EXIT_REASON_GDTR_IDTR_ACCESS,
+     0xd041f880,
+     {.memory = true,
+      .operand = {3, 4, true, false, VMXC_GPR_RAX, VMXC_GPR_RAX, 0},
+      .operand_size = 4,
+      .identity = 1}},
+    {VMXC_EXIT_REASON_GDTR_IDTR_ACCESS,
+     0x20418080,
+     {.memory = true,
+      .operand = {3, 4, true, false, VMXC_GPR_RAX, VMXC_GPR_RAX, 0},
+      .operand_size = 2,
+      .identity = 2}},
+    /* LTR R15; with everything that only memory operands have */
+    {VMXC_EXIT_REASON_LDTR_TR_ACCESS, 0xffffffff, {.reg1 = VMXC_GPR_R15, .identity = 3}},
+    /* STR [R13 + R14] in GS; bits 6:3 mean nothing */
+    {VMXC_EXIT_REASON_LDTR_TR_ACCESS,
+     0x16baf978,
+     {.memory = true, .operand = {5, 8, true, true, VMXC_GPR_R13, VMXC_GPR_R14, 1}, .identity = 1}},
+    /* VMREAD RBX, RCX; VMWRITE R9, [RSP] */
+    {VMXC_EXIT_REASON_VMREAD, 0x10000418, {.reg1 = VMXC_GPR_RBX, .reg2 = VMXC_GPR_RCX}},
+    {VMXC_EXIT_REASON_VMWRITE,
+     0x92410100,
+     {.memory = true,
+      .operand = {2, 8, true, false, VMXC_GPR_RSP, VMXC_GPR_RAX, 0},
+      .reg2 = VMXC_GPR_R9}},
+    /* RDRAND R8D; UMWAIT RDX */
+    {VMXC_EXIT_REASON_RDRAND, 0xffffefc7, {.reg1 = VMXC_GPR_R8, .operand_size = 4}},
+    {VMXC_EXIT_REASON_UMWAIT, 0x1010, {.reg1 = VMXC_GPR_RDX, .operand_size = 8}},
+    /* OUTS from FS with 32-bit addresses */
+    {VMXC_EXIT_REASON_IO_INSTRUCTION,
+     0xfffe7cff,
+     {.memory = true, .operand = {4, 4, false, false, VMXC_GPR_RAX, VMXC_GPR_RAX, 0}}},
+    /* RDMSR (immediate form) to R12; LOADIWKEY XMM2, XMM3 */
+    {VMXC_EXIT_REASON_RDMSR_IMMEDIATE, 0xffffffe7, {.reg1 = VMXC_GPR_R12}},
+    {VMXC_EXIT_REASON_LOADIWKEY, 0x3fffff97, {.reg1 = VMXC_GPR_RDX, .reg2 = VMXC_GPR_RBX}},
+};
+
+static bool same_operand(const struct vmxc_exit_operand *a, const struct vmxc_exit_operand *b)
+{
+    return a->segment == b->segment && a->address_size == b->address_size &&
+           a->has_base == b->has_base && a->base == b->base && a->has_index == b->has_index &&
+           a->index == b->index && a->scale == b->scale;
+}
+
+START_TEST(instruction_information)
+{
+    for (int i = 0; i < COUNT(information); i++) {
+        const struct vmxc_exit_instruction *expected = &information[i].expected;
+        struct vmxc_exit_instruction is = {.identity = 77};
+        ck_assert_msg(vmxc_exit_instruction(information[i].reason, information[i].info, &is) ==
+                          VMXC_OK,
+                      "%d", i);
+        ck_assert_msg(is.memory == expected->memory, "%d: memory", i);
+        ck_assert_msg(same_operand(&is.operand, &expected->operand), "%d: operand", i);
+        ck_assert_msg(is.reg1 == expected->reg1, "%d: reg1 %d", i, (int)is.reg1);
+        ck_assert_msg(is.reg2 == expected->reg2, "%d: reg2 %d", i, (int)is.reg2);
+        ck_assert_msg(is.operand_size == expected->operand_size, "%d: size %d", i, is.operand_size);
+        ck_assert_msg(is.identity == expected->identity, "%d: identity", i);
+    }
+}
+END_TEST
+
+static struct vmxsim_operands random_operands(struct rng *rng)
+{
+    return (struct vmxsim_operands){
+        .register_form = rng_below(rng, 2),
+        .register1 = rng_below(rng, 16),
+        .register2 = rng_below(rng, 16),
+        .operand_size = rng_below(rng, 2),
+        .scale = rng_below(rng, 4),
+        .address_size = rng_below(rng, 3),
+        .segment = rng_below(rng, 6),
+        .index = rng_below(rng, 16),
+        .base = rng_below(rng, 16),
+        .no_index = rng_below(rng, 2),
+        .no_base = rng_below(rng, 2),
+    };
+}
+
+static void compare_memory(uint16_t reason, const struct vmxc_exit_operand *is,
+                           const struct vmxsim_operands *was)
+{
+    const struct vmxc_exit_operand expected = {
+        .segment = was->segment,
+        .address_size = 2 << was->address_size,
+        .has_base = !was->no_base,
+        .has_index = !was->no_index,
+        .base = was->no_base ? 0 : was->base,
+        .index = was->no_index ? 0 : was->index,
+        .scale = was->no_index ? 0 : 1 << was->scale,
+    };
+
+    ck_assert_msg(same_operand(is, &expected), "exit reason %u", reason);
+}
+
+/* What the model says of the operands of an instruction is what libvmxcore reads from it. */
+START_TEST(instruction_information_of_the_model)
+{
+    static const struct {
+        uint16_t reason;
+        enum vmxc_instruction_layout layout;
+    } reasons[] = {
+#define VMXC_EXIT_LAYOUT(reason, qualification, instruction) \
+    {VMXC_EXIT_REASON_##reason, VMXC_INSTRUCTION_LAYOUT_##instruction},
+#include "vmxcore/defs/exit_layouts.def"
+    };
+    struct rng rng = rng_seeded(0x20240511);
+    unsigned compared = 0;
+
+    for (int i = 0; i < COUNT(reasons) * 100; i++) {
+        const enum vmxc_instruction_layout layout = reasons[i / 100].layout;
+        const struct vmxsim_operands operands = random_operands(&rng);
+        struct vmxsim_outcome outcome = {.instruction_info = 0};
+        struct vmxc_exit_instruction is;
+        if (layout == VMXC_INSTRUCTION_LAYOUT_NONE || layout == VMXC_INSTRUCTION_LAYOUT_STRING ||
+            layout == VMXC_INSTRUCTION_LAYOUT_REGISTER || layout == VMXC_INSTRUCTION_LAYOUT_XMM)
+            continue;
+        const bool in_register =
+            operands.register_form &&
+            (layout == VMXC_INSTRUCTION_LAYOUT_LDTR_TR || layout == VMXC_INSTRUCTION_LAYOUT_VMREAD);
+        const bool random = layout == VMXC_INSTRUCTION_LAYOUT_RANDOM;
+        vmxsim_guest_describe(&outcome, layout, i % 4, &operands);
+        ck_assert_int_eq(
+            vmxc_exit_instruction(reasons[i / 100].reason, outcome.instruction_info, &is), VMXC_OK);
+        ck_assert(is.memory == !(in_register || random));
+        if (is.memory)
+            compare_memory(reasons[i / 100].reason, &is.operand, &operands);
+        else
+            ck_assert_int_eq(is.reg1, operands.register1);
+        if (layout == VMXC_INSTRUCTION_LAYOUT_VMREAD ||
+            layout == VMXC_INSTRUCTION_LAYOUT_MEMORY_REG2)
+            ck_assert_int_eq(is.reg2, operands.register2);
+        if (random || layout == VMXC_INSTRUCTION_LAYOUT_GDTR_IDTR)
+            ck_assert_int_eq(is.operand_size, 2 << operands.operand_size);
+        if (layout == VMXC_INSTRUCTION_LAYOUT_LDTR_TR ||
+            layout == VMXC_INSTRUCTION_LAYOUT_GDTR_IDTR)
+            ck_assert_int_eq(is.identity, i % 4);
+        compared++;
+    }
+    ck_assert_uint_eq(compared, 17 * 100);
+}
+END_TEST
+
 /* ---- EPT violations ---- */
 
 static const struct {
@@ -161,6 +363,7 @@ START_TEST(an_exit_from_the_vmcs)
     *field(VMXC_VMCS_EXIT_REASON) = 0x8c000021;
     *field(VMXC_VMCS_EXIT_QUALIFICATION) = 4;
     *field(VMXC_VMCS_VM_EXIT_INSTRUCTION_LENGTH) = 3;
+    *field(VMXC_VMCS_VM_EXIT_INSTRUCTION_INFO) = 0x12345678;
     *field(VMXC_VMCS_VM_EXIT_INTERRUPTION_INFO) = 0x80000b0e;
     *field(VMXC_VMCS_VM_EXIT_INTERRUPTION_ERROR_CODE) = 5;
     *field(VMXC_VMCS_IDT_VECTORING_INFO) = 0x80000020;
@@ -169,6 +372,7 @@ START_TEST(an_exit_from_the_vmcs)
     ck_assert_uint_eq(exit.reason, VMXC_EXIT_REASON_ENTRY_FAILURE_GUEST_STATE);
     ck_assert(exit.entry_failure && exit.enclave_mode && exit.bus_lock);
     ck_assert(exit.qualification == 4 && exit.instruction_length == 3);
+    ck_assert_uint_eq(exit.instruction_info, 0x12345678);
     ck_assert(exit.interruption_info == 0x80000b0e && exit.interruption_error_code == 5);
     ck_assert(exit.idt_vectoring_info == 0x80000020 && exit.idt_vectoring_error_code == 6);
 
@@ -394,6 +598,9 @@ static Suite *exit_info_suite(void)
     tcase_add_test(decoding, io_instructions);
     tcase_add_test(decoding, control_and_debug_registers);
     tcase_add_test(decoding, task_switches_and_apic_accesses);
+    tcase_add_test(decoding, instruction_information_that_no_processor_gives_is_refused);
+    tcase_add_test(decoding, instruction_information);
+    tcase_add_test(decoding, instruction_information_of_the_model);
     tcase_add_test(decoding, nested_faults);
     tcase_add_test(decoding, a_nested_fault_from_the_vmcs);
     tcase_add_test(decoding, an_exit_from_the_vmcs);
@@ -416,10 +623,5 @@ static Suite *exit_info_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(exit_info_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(exit_info_suite());
 }

@@ -450,10 +450,87 @@ START_TEST(words_that_are_all_ones_fit)
     vmxsim_decode_eptp(UINT64_C(0x5555555555555555), features("icelake"), &decoded);
     ck_assert_uint_le(decoded.count, VMXSIM_DECODED_MAX_FIELDS);
     ck_assert(!decoded.valid);
-    /* more reserved runs than there is room for */
+    /* as many runs of reserved bits as there can be */
     vmxsim_decode_qualification(UINT64_C(0x5555555555555555), &decoded);
     ck_assert_uint_le(decoded.count, VMXSIM_DECODED_MAX_FIELDS);
     ck_assert(!decoded.valid);
+}
+END_TEST
+
+/* Rows go down from the highest bit, none covers a bit of another, and each bit that is 1 is in one of them. */
+static void check_rows(const struct vmxsim_decoded *decoded, uint32_t reason)
+{
+    uint64_t covered = 0;
+    bool wrong = false;
+
+    ck_assert_uint_gt(decoded->count, 0);
+    for (uint32_t i = 0; i < decoded->count; i++) {
+        const struct vmxsim_decoded_field *field = &decoded->field[i];
+        const uint64_t mask = VMXC_BITS(field->high, field->low);
+        ck_assert_msg((covered & mask) == 0, "reason %u: bit %u twice", reason, field->high);
+        ck_assert_msg(i == 0 || field->high < decoded->field[i - 1].low, "reason %u", reason);
+        ck_assert_uint_eq(field->value, VMXC_FIELD_GET(decoded->raw, mask));
+        covered |= mask;
+        wrong = wrong || field->wrong;
+    }
+    ck_assert_msg((decoded->raw & ~covered) == 0, "reason %u, 0x%llx: no row for 0x%llx", reason,
+                  (unsigned long long)decoded->raw, (unsigned long long)(decoded->raw & ~covered));
+    ck_assert_msg(wrong == !decoded->valid, "reason %u", reason);
+}
+
+static const uint64_t patterns[] = {
+    0, UINT64_MAX, UINT64_C(0x5555555555555555), UINT64_C(0xaaaaaaaaaaaaaaaa), 0x400, 0x8400400,
+};
+
+/* The EPT violation leaves flags out that say nothing beside others. */
+START_TEST(every_bit_that_an_exit_records_has_a_row)
+{
+    struct vmxsim_decoded decoded;
+
+    for (int i = 0; i < COUNT(patterns); i++) {
+        for (uint32_t reason = 0; reason < 200; reason++) {
+            const bool known = vmxsim_exit_reason_name(reason) != NULL;
+            ck_assert(vmxsim_decode_instruction_info(reason, (uint32_t)patterns[i], &decoded) ==
+                      known);
+            if (known)
+                check_rows(&decoded, reason);
+            const uint8_t vector = reason % 3 == 0 ? 1 : 14;
+            ck_assert(vmxsim_decode_exit_qualification(reason, vector, patterns[i], &decoded) ==
+                      known);
+            if (known && reason != VMXC_EXIT_REASON_EPT_VIOLATION &&
+                reason != VMXC_EXIT_REASON_CR_ACCESS)
+                check_rows(&decoded, reason);
+        }
+        vmxsim_decode_exit_reason((uint32_t)patterns[i], &decoded);
+        check_rows(&decoded, 0);
+        vmxsim_decode_exception_bitmap((uint32_t)patterns[i], &decoded);
+        check_rows(&decoded, 0);
+        vmxsim_decode_interruptibility((uint32_t)patterns[i], &decoded);
+        check_rows(&decoded, 0);
+        vmxsim_decode_pending_debug(patterns[i], &decoded);
+        check_rows(&decoded, 0);
+    }
+}
+END_TEST
+
+/* Exits that record instruction information; the manual has a format for each. */
+START_TEST(reasons_with_instruction_information)
+{
+    static const uint8_t with[] = {19, 21, 22, 23, 25, 27, 30, 46, 47, 50, 53, 57,
+                                   58, 61, 63, 64, 67, 68, 69, 80, 81, 84, 85};
+    struct vmxsim_decoded decoded;
+    size_t found = 0;
+
+    for (uint32_t reason = 0; reason < 86; reason++) {
+        if (!vmxsim_decode_instruction_info(reason, 0, &decoded))
+            continue;
+        if (strcmp(decoded.field[0].name, "none") == 0)
+            continue;
+        ck_assert_uint_lt(found, sizeof with);
+        ck_assert_uint_eq(reason, with[found]);
+        found++;
+    }
+    ck_assert_uint_eq(found, sizeof with);
 }
 END_TEST
 
@@ -534,8 +611,6 @@ START_TEST(json_strings_are_escaped_and_depth_is_bounded)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 int main(void)
 {
     Suite *const suite = suite_create("explain");
@@ -555,6 +630,8 @@ int main(void)
     tcase_add_loop_test(tests, an_ept_entry_is_valid_as_the_manual_says, 0, COUNT(entries));
     tcase_add_loop_test(tests, an_eptp_is_valid_as_the_manual_says, 0, COUNT(eptps));
     tcase_add_test(tests, words_that_are_all_ones_fit);
+    tcase_add_test(tests, every_bit_that_an_exit_records_has_a_row);
+    tcase_add_test(tests, reasons_with_instruction_information);
     tcase_add_test(tests, explained_words_are_the_decoded_ones);
     tcase_add_test(tests, a_text_grows_pads_and_is_taken);
     tcase_add_test(tests, a_failed_text_stays_failed);

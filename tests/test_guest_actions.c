@@ -7,6 +7,7 @@
 #include "vmxsim/guest.h"
 
 #include "support/guest_fixture.h"
+#include "support/suite.h"
 
 #define ANY   0u
 #define GP    VMXC_VECTOR_GP
@@ -95,6 +96,143 @@ START_TEST(a_shadow_vmcs_is_for_the_instructions_to_serve)
     ck_assert_int_eq(
         vmxsim_guest_instruction(machine.cpu, VMXSIM_INSTRUCTION_VMREAD, &memory_operand, &outcome),
         VMXC_UNSUPPORTED);
+}
+END_TEST
+
+/* ---- PAUSE loops ---- */
+
+#define PAUSE_EXITING VMXC_BIT(30)
+#define PLE           VMXC_BIT(10)
+
+static void enter_pause_loop(uint64_t primary, uint64_t secondary, unsigned cpl)
+{
+    set_primary(primary);
+    set_secondary(secondary);
+    VMXSIM_VMCS(&machine.vmcs, PLE_GAP) = 128;
+    VMXSIM_VMCS(&machine.vmcs, PLE_WINDOW) = 4096;
+    machine_set_cpl(&machine, cpl);
+    load();
+}
+
+static struct vmxsim_outcome pause_at(uint64_t tsc)
+{
+    struct vmxsim_outcome outcome;
+    ck_assert_int_eq(vmxsim_guest_pause(machine.cpu, tsc, &outcome), VMXC_OK);
+    return outcome;
+}
+
+START_TEST(a_pause_that_time_decides_needs_the_time)
+{
+    struct vmxsim_outcome outcome;
+    enter_pause_loop(0, PLE, 0);
+    ck_assert_int_eq(
+        vmxsim_guest_instruction(machine.cpu, VMXSIM_INSTRUCTION_PAUSE, NULL, &outcome),
+        VMXC_UNSUPPORTED);
+    outcome = pause_at(1000);
+    expect_guest_complete(&outcome);
+    ck_assert_int_eq(vmxsim_guest_pause(machine.cpu, 999, &outcome), VMXC_INVALID_INPUT);
+}
+END_TEST
+
+/* Controls and CPL: does the time matter, and if it does not, does PAUSE exit? */
+static const struct {
+    uint64_t primary, secondary;
+    unsigned cpl;
+    bool timed, exits;
+} pauses[] = {
+    {0, 0, 0, false, false},
+    {0, 0, 3, false, false},
+    {PAUSE_EXITING, 0, 0, false, true},
+    {PAUSE_EXITING, 0, 3, false, true},
+    {PAUSE_EXITING, PLE, 0, false, true}, /* the first one already */
+    {PAUSE_EXITING, PLE, 3, false, true},
+    {0, PLE, 0, true, false},
+    {0, PLE, 1, false, false},
+    {0, PLE, 3, false, false},
+};
+
+START_TEST(pause_exiting_comes_before_pause_loop_exiting)
+{
+    enter_pause_loop(pauses[_i].primary, pauses[_i].secondary, pauses[_i].cpl);
+    for (uint64_t tsc = 0; tsc <= 4096 + 128; tsc += 128) {
+        const struct vmxsim_outcome outcome = pause_at(tsc);
+        if (pauses[_i].exits || (pauses[_i].timed && tsc > 4096))
+            expect_guest_exit(&outcome, 40);
+        else
+            expect_guest_complete(&outcome);
+        ck_assert_int_eq(outcome.rule, pauses[_i].exits ? VMXSIM_RULE_EXIT_CONTROL
+                                       : outcome.kind == VMXSIM_OUTCOME_VM_EXIT
+                                           ? VMXSIM_RULE_EXIT_PAUSE_LOOP
+                                           : VMXSIM_RULE_NONE);
+    }
+}
+END_TEST
+
+/* Gap 128, window 4096. Times of a PAUSE after the other; the last one exits or not. Both limits must be exceeded. */
+static const struct {
+    uint64_t gap, window;
+    unsigned count;
+    uint64_t times[4];
+    bool exits;
+} loops[] = {
+    {128, 4096, 1, {1000000}, false},               /* the first after VM entry starts a loop */
+    {128, 100, 2, {1000, 1100}, false},             /* window reached, not exceeded */
+    {128, 100, 2, {1000, 1101}, true},              /* exceeded */
+    {128, 100, 2, {1000, 1128}, true},              /* gap reached, not exceeded: the same loop */
+    {128, 100, 2, {1000, 1129}, false},             /* a new loop */
+    {128, 100, 4, {1000, 1129, 1200, 1229}, false}, /* measured from 1129: 100 */
+    {128, 100, 4, {1000, 1129, 1200, 1230}, true},
+    {128,
+     200,
+     3,
+     {1000, 1128, 1256},
+     true}, /* gaps count from one to the next, the window from the first */
+    {0, 0, 2, {1000, 1000}, false},
+    {0, 0, 2, {1000, 1001}, false},
+    {UINT32_MAX, 0, 2, {1000, 1001}, true},
+    {UINT32_MAX, UINT32_MAX, 2, {0, UINT64_C(0x100000000)}, false}, /* times have 64 bits */
+};
+
+START_TEST(gap_and_window_decide_about_loops)
+{
+    struct vmxsim_outcome outcome = {.kind = VMXSIM_OUTCOME_COMPLETE};
+    enter_pause_loop(0, PLE, 0);
+    VMXSIM_VMCS(&machine.vmcs, PLE_GAP) = loops[_i].gap;
+    VMXSIM_VMCS(&machine.vmcs, PLE_WINDOW) = loops[_i].window;
+    load();
+    for (unsigned i = 0; i < loops[_i].count; i++) {
+        expect_guest_complete(&outcome);
+        outcome = pause_at(loops[_i].times[i]);
+    }
+    if (loops[_i].exits)
+        expect_guest_exit(&outcome, 40);
+    else
+        expect_guest_complete(&outcome);
+    ck_assert_uint_eq(outcome.qualification, 0);
+}
+END_TEST
+
+/* Those at CPL 3 are not part of a loop; a VM entry starts anew. */
+START_TEST(other_privilege_levels_and_vm_entries_do_not_count)
+{
+    struct vmxsim_outcome outcome;
+    enter_pause_loop(0, PLE, 0);
+    outcome = pause_at(0);
+    ck_assert_int_eq(vmxsim_guest_set(machine.cpu, VMXC_VMCS_GUEST_SS_ACCESS_RIGHTS, 0xc0f3),
+                     VMXC_OK);
+    outcome = pause_at(100);
+    expect_guest_complete(&outcome);
+    ck_assert_int_eq(vmxsim_guest_set(machine.cpu, VMXC_VMCS_GUEST_SS_ACCESS_RIGHTS, 0xc093),
+                     VMXC_OK);
+    outcome = pause_at(200); /* 200 after the last at CPL 0: a new loop */
+    expect_guest_complete(&outcome);
+    for (uint64_t tsc = 300; tsc <= 4200; tsc += 100)
+        (void)pause_at(tsc);
+    outcome = pause_at(4296);
+    expect_guest_complete(&outcome);
+    load();
+    outcome = pause_at(4300);
+    expect_guest_complete(&outcome);
 }
 END_TEST
 
@@ -567,12 +705,21 @@ START_TEST(fields_that_are_no_plain_registers_are_refused)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 static void add(Suite *suite, TCase *cases)
 {
     tcase_add_checked_fixture(cases, guest_fixture_set_up, guest_fixture_tear_down);
     suite_add_tcase(suite, cases);
+}
+
+static void add_pauses(Suite *suite)
+{
+    TCase *const cases = tcase_create("pause");
+
+    tcase_add_test(cases, a_pause_that_time_decides_needs_the_time);
+    tcase_add_loop_test(cases, pause_exiting_comes_before_pause_loop_exiting, 0, COUNT(pauses));
+    tcase_add_loop_test(cases, gap_and_window_decide_about_loops, 0, COUNT(loops));
+    tcase_add_test(cases, other_privilege_levels_and_vm_entries_do_not_count);
+    add(suite, cases);
 }
 
 int main(void)
@@ -593,6 +740,7 @@ int main(void)
     tcase_add_loop_test(refusals, fields_that_are_no_plain_registers_are_refused, 0,
                         COUNT(field_refusals));
     add(suite, refusals);
+    add_pauses(suite);
 
     tcase_add_test(table, every_instruction_has_a_row);
     tcase_add_loop_test(table, the_control_decides_at_cpl_0, 0, DECISIONS);
@@ -620,9 +768,5 @@ int main(void)
     tcase_add_test(others, the_privilege_level_follows_ss);
     add(suite, others);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

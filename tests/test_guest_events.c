@@ -5,13 +5,13 @@
 #include "vmxsim/guest.h"
 
 #include "support/guest_fixture.h"
+#include "support/suite.h"
 
 /* Pin-based and primary controls, interruptibility, activity: bit numbers and values of the manual. */
 #define PIN_INTERRUPT    VMXC_BIT(0)
 #define PIN_NMI          VMXC_BIT(3)
 #define PIN_VIRTUAL_NMIS VMXC_BIT(5)
 #define PIN_TIMER        VMXC_BIT(6)
-#define PIN_POSTED       VMXC_BIT(7)
 #define INTERRUPT_WINDOW VMXC_BIT(2)
 #define NMI_WINDOW       VMXC_BIT(22)
 #define MTF              VMXC_BIT(27)
@@ -213,16 +213,6 @@ START_TEST(the_vector_is_known_if_the_exit_acknowledges)
     ck_assert_int_eq(vmxsim_guest_external_interrupt(machine.cpu, 0x30, &outcome), VMXC_OK);
     expect_guest_exit(&outcome, 1);
     ck_assert_uint_eq(outcome.interruption_info, _i ? 0x80000030 : 0);
-}
-END_TEST
-
-START_TEST(posted_interrupts_are_refused)
-{
-    VMXSIM_VMCS(&machine.vmcs, POSTED_INTERRUPT_NOTIFICATION_VECTOR) = 0x31;
-    enter(PIN_INTERRUPT | PIN_POSTED, 0, ACTIVE);
-    ck_assert_int_eq(vmxsim_guest_external_interrupt(machine.cpu, 0x31, &outcome),
-                     VMXC_UNSUPPORTED);
-    ck_assert_int_eq(vmxsim_guest_external_interrupt(machine.cpu, 0x30, &outcome), VMXC_OK);
 }
 END_TEST
 
@@ -452,23 +442,16 @@ START_TEST(the_timer_rests_while_the_guest_waits_for_a_sipi)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
-static TCase *cases(Suite *suite, const char *name)
-{
-    TCase *tcase = tcase_create(name);
-    tcase_add_checked_fixture(tcase, guest_fixture_set_up, guest_fixture_tear_down);
-    suite_add_tcase(suite, tcase);
-    return tcase;
-}
-
 int main(void)
 {
     Suite *suite = suite_create("guest_events");
-    TCase *exceptions = cases(suite, "exceptions");
-    TCase *arrivals = cases(suite, "interrupts");
-    TCase *others = cases(suite, "others");
-    TCase *boundaries = cases(suite, "boundaries");
+    TCase *exceptions =
+        suite_case(suite, "exceptions", guest_fixture_set_up, guest_fixture_tear_down);
+    TCase *arrivals =
+        suite_case(suite, "interrupts", guest_fixture_set_up, guest_fixture_tear_down);
+    TCase *others = suite_case(suite, "others", guest_fixture_set_up, guest_fixture_tear_down);
+    TCase *boundaries =
+        suite_case(suite, "boundaries", guest_fixture_set_up, guest_fixture_tear_down);
 
     tcase_add_loop_test(exceptions, events_that_do_not_exist_are_refused, 0, COUNT(events));
     tcase_add_test(exceptions, real_mode_has_no_error_codes);
@@ -479,7 +462,6 @@ int main(void)
     tcase_add_loop_test(arrivals, external_interrupts_go_where_the_control_says, 0,
                         COUNT(interrupts));
     tcase_add_loop_test(arrivals, the_vector_is_known_if_the_exit_acknowledges, 0, 2);
-    tcase_add_test(arrivals, posted_interrupts_are_refused);
     tcase_add_loop_test(arrivals, nmis_go_where_the_control_says, 0, COUNT(nmis));
     tcase_add_test(arrivals, init_and_sipi_take_turns);
 
@@ -495,9 +477,5 @@ int main(void)
     tcase_add_test(boundaries, the_timer_stops_at_0_and_then_exits);
     tcase_add_test(boundaries, the_timer_rests_while_the_guest_waits_for_a_sipi);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -50,8 +50,6 @@ static const struct key_row key_rows[] = {
 #include "data/guest_matrix.def"
 };
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static struct machine machine;
 static struct layout layout;
 

@@ -1,440 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Two independent readings of the manual's paging chapter against each other: libvmxcore's software walk and the model's
- * walk, on random registers and random guest tables. Outcome, address, rights, error code and the accessed and
- * dirty flags must agree.
+ * walk, on random registers and random guest tables.
  */
 #include <check.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "support/machine.h"
-#include "support/rng.h"
 #include "support/suite.h"
-#include "vmxcore/guest_paging.h"
+#include "support/walk_trial.h"
 
 #define SEED           UINT64_C(0x6775657374)
 #define WALKS_PER_MODE 100000u
-#define VARIANTS       5u
-
-/* Guest-physical memory is the machine's RAM, one to one. */
-#define TABLES_GPA (UINT64_C(1) << 30)
-
-/* Processors that reserve different bits. */
-static const struct profile_changes variants[VARIANTS] = {
-    {.maxphyaddr = 0},
-    {.maxphyaddr = 36, .cpuid_80000001_edx_clear = 1u << 26, .cpuid_1_edx_clear = 1u << 17},
-    {.maxphyaddr = 39},
-    {.maxphyaddr = 46, .cpuid_80000001_edx_clear = 1u << 26},
-    {.maxphyaddr = 52, .cpuid_1_edx_clear = 1u << 16}, /* no PAT */
-};
-
-static const struct shape {
-    unsigned levels, index_bits, entry_size, memory_levels;
-} shapes[GUEST_MODES] = {
-    [GUEST_NONE] = {0, 0, 0, 0},   [GUEST_32BIT] = {2, 10, 4, 2}, [GUEST_PAE] = {3, 9, 8, 2},
-    [GUEST_4LEVEL] = {4, 9, 8, 4}, [GUEST_5LEVEL] = {5, 9, 8, 5},
-};
-
-static struct machine machine;
-static struct vmxc_addrspace space;
-static struct vmxc_guest_paging_caps caps;
-
-/* One random situation. */
-struct trial {
-    enum guest_mode mode;
-    struct vmxc_guest_registers registers;
-    struct vmxsim_access access;
-    unsigned entries;      /* in memory */
-    uint64_t entry_gpa[5]; /* top first */
-    uint64_t entry[5];
-};
-
-enum ending { TRANSLATED, PAGE_FAULT, NON_CANONICAL, TABLE_MISSING, OTHER };
-
-/* What a walk came to, in terms of both halves. */
-struct result {
-    enum ending ending;
-    uint64_t gpa; /* of the byte, or of the missing table's entry */
-    bool detailed;
-    uint64_t page_size;
-    bool user, writable, no_execute;
-    unsigned protection_key;
-    uint32_t error_code;
-    uint64_t cr2;
-    uint64_t entry[5]; /* afterwards */
-};
-
-/* ---- Random input ---- */
-
-static uint64_t random_if(struct rng *rng, unsigned percent, uint64_t bits)
-{
-    return rng_chance(rng, percent) ? bits : 0;
-}
-
-static void random_registers(struct rng *rng, struct trial *trial)
-{
-    struct vmxsim_vmcs *const vmcs = &machine.vmcs;
-
-    machine_set_mode(&machine, trial->mode);
-    machine_set_cpl(&machine, rng_chance(rng, 50) ? 3 : (unsigned)rng_below(rng, 3));
-    VMXSIM_VMCS(vmcs, GUEST_CR0) |= random_if(rng, 60, VMXC_CR0_WP);
-    VMXSIM_VMCS(vmcs, GUEST_CR4) |=
-        random_if(rng, 50, VMXC_CR4_PSE) | random_if(rng, 50, VMXC_CR4_PGE) |
-        random_if(rng, 40, VMXC_CR4_SMEP) | random_if(rng, 40, VMXC_CR4_SMAP) |
-        random_if(rng, 50, VMXC_CR4_PKE) | random_if(rng, 50, VMXC_CR4_PKS);
-    if (trial->mode == GUEST_32BIT && rng_chance(rng, 20))
-        VMXSIM_VMCS(vmcs, GUEST_CR4) &= ~VMXC_CR4_PSE;
-    VMXSIM_VMCS(vmcs, GUEST_IA32_EFER) &= ~VMXC_EFER_NXE;
-    VMXSIM_VMCS(vmcs, GUEST_IA32_EFER) |= random_if(rng, 75, VMXC_EFER_NXE);
-    VMXSIM_VMCS(vmcs, GUEST_RFLAGS) |= random_if(rng, 50, VMXC_RFLAGS_AC);
-    VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS) = rng_next(rng) & rng_next(rng) & UINT32_MAX;
-
-    trial->registers = (struct vmxc_guest_registers){
-        .cr0 = VMXSIM_VMCS(vmcs, GUEST_CR0),
-        .cr4 = VMXSIM_VMCS(vmcs, GUEST_CR4),
-        .efer = VMXSIM_VMCS(vmcs, GUEST_IA32_EFER),
-        .rflags = VMXSIM_VMCS(vmcs, GUEST_RFLAGS),
-        .pkru = (uint32_t)(rng_next(rng) & rng_next(rng)),
-        .pkrs = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS),
-        .cpl = (uint8_t)(VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS) >> 5 & 3),
-    };
-}
-
-/* Mostly canonical; now and then with a wrong bit above. */
-static uint64_t random_linear(struct rng *rng, enum guest_mode mode)
-{
-    const unsigned width = mode == GUEST_5LEVEL ? 57 : mode == GUEST_4LEVEL ? 48 : 32;
-    uint64_t linear = rng_next(rng) >> (64 - width);
-
-    if (width > 32 && (linear & VMXC_BIT(width - 1)))
-        linear |= VMXC_BITS(63, 47) & ~(VMXC_BIT(width - 1) - 1);
-    if (width > 32 && rng_chance(rng, 3))
-        linear ^= VMXC_BIT(width - 1 + rng_below(rng, 65 - width));
-    return linear;
-}
-
-static uint64_t random_table(struct rng *rng)
-{
-    return TABLES_GPA + rng_below(rng, 4096) * VMXC_PAGE_SIZE;
-}
-
-/* An entry that usually lets the walk go on, and sometimes has one bit wrong. */
-static uint64_t random_entry(struct rng *rng, const struct trial *trial, unsigned level,
-                             uint64_t next_table)
-{
-    const struct shape *const shape = &shapes[trial->mode];
-    const bool page = level == 1 || rng_chance(rng, 15);
-    const bool tidy = rng_chance(rng, 85);
-    uint64_t entry = random_if(rng, 96, VMXC_PTE_PRESENT) | random_if(rng, 75, VMXC_PTE_WRITE) |
-                     random_if(rng, 75, VMXC_PTE_USER) | (rng_next(rng) & VMXC_BITS(6, 3)) |
-                     (rng_next(rng) & VMXC_BITS(11, 8));
-
-    if (page) {
-        const uint64_t size = VMXC_BIT(12 + (level - 1) * shape->index_bits);
-        entry |= level > 1 ? VMXC_PTE_PAGE_SIZE : rng_next(rng) & VMXC_PTE_PAT;
-        entry |= rng_next(rng) & VMXC_BITS(51, 12) & ~(tidy ? size - 1 : 0) &
-                 (VMXC_BIT(caps.maxphyaddr) - 1);
-        if (shape->entry_size == 4 && level == 2)
-            entry |= rng_next(rng) & (tidy ? VMXC_BITS(16, 13) : VMXC_BITS(21, 12));
-    } else {
-        entry |= next_table;
-    }
-    if (shape->entry_size == 8)
-        entry |= random_if(rng, 10, VMXC_PTE_NO_EXECUTE);
-    if (shape->levels >= 4)
-        entry |= rng_next(rng) & VMXC_BITS(62, 52);
-    if (rng_chance(rng, 4))
-        entry ^= VMXC_BIT(rng_below(rng, shape->entry_size * 8));
-    return shape->entry_size == 4 ? entry & UINT32_MAX : entry;
-}
-
-static void store_entry(const struct trial *trial, unsigned i, uint64_t value)
-{
-    if (shapes[trial->mode].entry_size == 8)
-        vmxsim_memory_write64(machine.memory, trial->entry_gpa[i], value);
-    else
-        vmxsim_memory_write32(machine.memory, trial->entry_gpa[i], (uint32_t)value);
-}
-
-static uint64_t load_entry(const struct trial *trial, unsigned i)
-{
-    return shapes[trial->mode].entry_size == 8
-               ? vmxsim_memory_read64(machine.memory, trial->entry_gpa[i])
-               : vmxsim_memory_read32(machine.memory, trial->entry_gpa[i]);
-}
-
-/* One entry per level on the way to the address, whether or not the walk gets that far. */
-static void random_tables(struct rng *rng, struct trial *trial)
-{
-    const struct shape *const shape = &shapes[trial->mode];
-    uint64_t table = random_table(rng);
-
-    trial->registers.cr3 = table | (rng_next(rng) & 0x18);
-    if (trial->mode == GUEST_PAE) {
-        const unsigned index = trial->access.linear >> 30 & 3;
-        table = random_table(rng);
-        trial->registers.pdpte[index] = table | random_if(rng, 96, VMXC_PTE_PRESENT) |
-                                        (rng_next(rng) & (VMXC_BITS(11, 9) | VMXC_BITS(4, 3)));
-    }
-    for (unsigned level = shape->memory_levels; level > 0; level--) {
-        const unsigned shift = 12 + (level - 1) * shape->index_bits;
-        const uint64_t index = trial->access.linear >> shift & (VMXC_BIT(shape->index_bits) - 1);
-        const uint64_t next = random_table(rng);
-
-        trial->entry_gpa[trial->entries] = table + index * shape->entry_size;
-        trial->entry[trial->entries] = random_entry(rng, trial, level, next);
-        store_entry(trial, trial->entries, trial->entry[trial->entries]);
-        trial->entries++;
-        table = next;
-    }
-    /* Two tables may be one page: what counts is what lies there in the end. */
-    for (unsigned i = 0; i < trial->entries; i++)
-        trial->entry[i] = load_entry(trial, i);
-}
-
-static void random_trial(struct rng *rng, enum guest_mode mode, struct trial *trial)
-{
-    static const enum vmxsim_access_type types[] = {VMXSIM_ACCESS_READ, VMXSIM_ACCESS_WRITE,
-                                                    VMXSIM_ACCESS_RMW, VMXSIM_ACCESS_FETCH};
-
-    *trial = (struct trial){.mode = mode};
-    random_registers(rng, trial);
-    trial->access.type = types[rng_below(rng, 4)];
-    trial->access.size = 1;
-    trial->access.linear = random_linear(rng, mode);
-    trial->access.implicit = trial->access.type != VMXSIM_ACCESS_FETCH && rng_chance(rng, 15);
-    random_tables(rng, trial);
-}
-
-/* ---- The two walks ---- */
-
-static void restore_entries(const struct trial *trial)
-{
-    for (unsigned i = 0; i < trial->entries; i++)
-        store_entry(trial, i, trial->entry[i]);
-}
-
-static void collect_entries(const struct trial *trial, struct result *result)
-{
-    for (unsigned i = 0; i < trial->entries; i++)
-        result->entry[i] = load_entry(trial, i);
-}
-
-static struct result run_library(const struct trial *trial)
-{
-    const enum vmxsim_access_type type = trial->access.type;
-    const struct vmxc_guest_access access = {
-        .user_mode = trial->registers.cpl == 3 && !trial->access.implicit,
-        .write = type == VMXSIM_ACCESS_WRITE || type == VMXSIM_ACCESS_RMW,
-        .fetch = type == VMXSIM_ACCESS_FETCH,
-        .implicit = trial->access.implicit,
-    };
-    struct vmxc_guest_walk_info info;
-    struct vmxc_guest_translation page;
-    struct vmxc_guest_fault fault;
-    struct result result = {.ending = OTHER};
-
-    ck_assert_int_eq(vmxc_guest_walk_info_init(&trial->registers, &caps, &info), VMXC_OK);
-    info.set_accessed_dirty = true;
-    switch (vmxc_guest_walk(&space, &info, access, trial->access.linear, &page, &fault)) {
-    case VMXC_OK:
-        result = (struct result){.ending = TRANSLATED,
-                                 .gpa = page.gpa,
-                                 .detailed = true,
-                                 .page_size = page.page_size,
-                                 .user = page.user,
-                                 .writable = page.writable,
-                                 .no_execute = page.no_execute,
-                                 .protection_key = page.protection_key};
-        if (trial->mode == GUEST_NONE)
-            result.page_size = 0; /* what the model calls it */
-        break;
-    case VMXC_NOT_FOUND:
-        result = (struct result){.ending = TABLE_MISSING, .gpa = fault.entry_gpa};
-        break;
-    case VMXC_GUEST_FAULT:
-        if (fault.kind == VMXC_GUEST_FAULT_NON_CANONICAL)
-            result.ending = NON_CANONICAL;
-        else
-            result = (struct result){
-                .ending = PAGE_FAULT, .error_code = fault.error_code, .cr2 = fault.gva};
-        break;
-    default:
-        break;
-    }
-    collect_entries(trial, &result);
-    return result;
-}
-
-static struct result result_of_outcome(const struct vmxsim_outcome *outcome)
-{
-    const struct vmxsim_page_translation *const page = &outcome->page[0];
-
-    if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
-        return (struct result){.ending = TRANSLATED,
-                               .gpa = page->gpa,
-                               .detailed = true,
-                               .page_size = page->guest_page_size,
-                               .user = page->user,
-                               .writable = page->writable,
-                               .no_execute = page->no_execute,
-                               .protection_key = page->protection_key};
-    if (outcome->kind == VMXSIM_OUTCOME_GUEST_EXCEPTION && outcome->vector == VMXC_VECTOR_PF)
-        return (struct result){
-            .ending = PAGE_FAULT, .error_code = outcome->error_code, .cr2 = outcome->cr2};
-    if (outcome->kind == VMXSIM_OUTCOME_GUEST_EXCEPTION && outcome->vector == VMXC_VECTOR_GP)
-        return (struct result){.ending = NON_CANONICAL};
-    /* Guest-physical memory that EPT does not map: the page itself, or a table. */
-    if (outcome->kind == VMXSIM_OUTCOME_VM_EXIT && outcome->exit_reason == EXIT_EPT_VIOLATION)
-        return (struct result){.ending =
-                                   outcome->qualification & VMXC_EPT_VIOLATION_LINEAR_TRANSLATION
-                                       ? TRANSLATED
-                                       : TABLE_MISSING,
-                               .gpa = outcome->guest_physical};
-    return (struct result){.ending = OTHER};
-}
-
-static struct result run_model(const struct trial *trial, struct vmxsim_outcome *outcome)
-{
-    struct result result;
-
-    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = trial->registers.cr3;
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE0) = trial->registers.pdpte[0];
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE1) = trial->registers.pdpte[1];
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE2) = trial->registers.pdpte[2];
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE3) = trial->registers.pdpte[3];
-    machine_load(&machine);
-    vmxsim_cpu_set_pkru(machine.cpu, trial->registers.pkru);
-    *outcome = machine_access_as(&machine, &trial->access, NULL);
-    result = result_of_outcome(outcome);
-    collect_entries(trial, &result);
-    return result;
-}
-
-/* ---- Comparison ---- */
-
-static bool flags_agree(const struct trial *trial, const struct result *library,
-                        const struct result *model)
-{
-    /* On the way to a fault or to an EPT violation the manual leaves accessed and dirty flags open. */
-    const uint64_t open = model->detailed ? 0 : VMXC_PTE_ACCESSED | VMXC_PTE_DIRTY;
-
-    for (unsigned i = 0; i < trial->entries; i++) {
-        if ((library->entry[i] ^ model->entry[i]) & ~open)
-            return false;
-        if (library->ending != TRANSLATED && library->entry[i] != trial->entry[i])
-            return false;
-    }
-    return true;
-}
-
-static bool results_agree(const struct trial *trial, const struct result *library,
-                          const struct result *model)
-{
-    if (library->ending == OTHER || library->ending != model->ending ||
-        library->gpa != model->gpa || library->error_code != model->error_code ||
-        library->cr2 != model->cr2)
-        return false;
-    if (model->detailed &&
-        (library->page_size != model->page_size || library->user != model->user ||
-         library->writable != model->writable || library->no_execute != model->no_execute ||
-         library->protection_key != model->protection_key))
-        return false;
-    return flags_agree(trial, library, model);
-}
-
-static void print_result(const char *who, const struct trial *trial, const struct result *result)
-{
-    static const char *const endings[] = {"translated", "page fault", "non-canonical",
-                                          "table missing", "other"};
-
-    printf("  %s: %s, gpa %#" PRIx64 ", size %#" PRIx64
-           ", U%d W%d X%d key %u, error %#x, CR2 %#" PRIx64 "\n",
-           who, endings[result->ending], result->gpa, result->page_size, result->user,
-           result->writable, !result->no_execute, result->protection_key, result->error_code,
-           result->cr2);
-    for (unsigned i = 0; i < trial->entries; i++)
-        printf("    entry %#" PRIx64 ": %#" PRIx64 "\n", trial->entry_gpa[i], result->entry[i]);
-}
-
-static void print_disagreement(const struct trial *trial, const struct result *library,
-                               const struct result *model, const struct vmxsim_outcome *outcome)
-{
-    const struct vmxc_guest_registers *const r = &trial->registers;
-
-    printf("%s, MAXPHYADDR %u: type %d%s, linear %#" PRIx64 ", CPL %u, CR0 %#" PRIx64
-           ", CR4 %#" PRIx64 ", EFER %#" PRIx64 ", RFLAGS %#" PRIx64 ", PKRU %#x, PKRS %#x\n",
-           guest_mode_names[trial->mode], caps.maxphyaddr, trial->access.type,
-           trial->access.implicit ? " (implicit)" : "", trial->access.linear, r->cpl, r->cr0,
-           r->cr4, r->efer, r->rflags, r->pkru, r->pkrs);
-    for (unsigned i = 0; i < trial->entries; i++)
-        printf("    entry %#" PRIx64 ": %#" PRIx64 " before\n", trial->entry_gpa[i],
-               trial->entry[i]);
-    print_result("library", trial, library);
-    print_result("model  ", trial, model);
-    printf("  %s\n", machine_outcome_text(outcome));
-}
-
-/* ---- Runs ---- */
-
-static void start_variant(const struct profile_changes *changes)
-{
-    const struct vmxc_ept_config config = {.levels = 4,
-                                           .maxphyaddr = 36,
-                                           .largest_page = VMXC_PAGE_LEVEL_1G,
-                                           .table_memory_type = VMXC_MEMORY_TYPE_WB};
-
-    machine_init(&machine, changes);
-    machine_new_ept(&machine, 4, 0);
-    for (uint64_t gpa = 0; gpa < MACHINE_RAM; gpa += VMXC_PAGE_SIZE_1G)
-        machine_ept_map(&machine, gpa, gpa, 3);
-    ck_assert_int_eq(vmxc_addrspace_init(&space, vmxsim_memory_hal(machine.memory), &config, 0,
-                                         UINT64_C(1) << 36),
-                     VMXC_OK);
-    ck_assert_int_eq(
-        vmxc_addrspace_map_linear(&space, 0, 0, MACHINE_RAM, VMXC_MAP_READ | VMXC_MAP_WRITE),
-        VMXC_OK);
-
-    const struct vmxsim_features *const features = vmxsim_profile_features(machine.profile);
-    caps = (struct vmxc_guest_paging_caps){.maxphyaddr = features->maxphyaddr,
-                                           .linear_width = features->linear_width,
-                                           .page_1g = features->page_1g,
-                                           .pse36 = features->pse36,
-                                           .pat = features->pat};
-}
-
-static void end_variant(void)
-{
-    vmxc_addrspace_fini(&space);
-    machine_fini(&machine);
-}
 
 struct counts {
-    unsigned ending[OTHER + 1];
+    unsigned ending[WALK_OTHER + 1];
     unsigned disagreements;
 };
 
 static void run_trial(enum guest_mode mode, uint64_t index, struct counts *counts)
 {
     struct rng rng = rng_for_sequence(SEED + (uint64_t)mode, index);
-    struct trial trial;
-    struct vmxsim_outcome outcome;
+    struct walk_trial trial;
+    const bool agree = walk_trial_run(&trial, mode, &rng);
 
-    random_trial(&rng, mode, &trial);
-    const struct result library = run_library(&trial);
-    restore_entries(&trial);
-    const struct result model = run_model(&trial, &outcome);
-
-    counts->ending[library.ending]++;
-    if (results_agree(&trial, &library, &model))
+    counts->ending[trial.library.ending]++;
+    if (agree)
         return;
     counts->disagreements++;
     if (counts->disagreements <= 5) {
         printf("walk %" PRIu64 ": ", index);
-        print_disagreement(&trial, &library, &model, &outcome);
+        walk_trial_print(&trial);
     }
 }
 
@@ -443,21 +39,22 @@ START_TEST(library_and_model_agree)
     const enum guest_mode mode = (enum guest_mode)_i;
     struct counts counts = {.disagreements = 0};
 
-    for (unsigned variant = 0; variant < VARIANTS; variant++) {
-        start_variant(&variants[variant]);
-        for (unsigned i = 0; i < WALKS_PER_MODE / VARIANTS; i++)
+    for (unsigned variant = 0; variant < WALK_TRIAL_VARIANTS; variant++) {
+        walk_trial_start(variant);
+        for (unsigned i = 0; i < WALKS_PER_MODE / WALK_TRIAL_VARIANTS; i++)
             run_trial(mode, (uint64_t)variant << 32 | i, &counts);
-        end_variant();
+        walk_trial_end();
     }
     printf("%s: seed %#" PRIx64
            ", %u walks: %u translated, %u page faults, %u non-canonical, %u tables missing\n",
-           guest_mode_names[mode], SEED, WALKS_PER_MODE, counts.ending[TRANSLATED],
-           counts.ending[PAGE_FAULT], counts.ending[NON_CANONICAL], counts.ending[TABLE_MISSING]);
+           guest_mode_names[mode], SEED, WALKS_PER_MODE, counts.ending[WALK_TRANSLATED],
+           counts.ending[WALK_PAGE_FAULT], counts.ending[WALK_NON_CANONICAL],
+           counts.ending[WALK_TABLE_MISSING]);
     ck_assert_msg(counts.disagreements == 0, "%u walks disagree", counts.disagreements);
     /* A test in which nothing translates, or everything does, would prove little. */
-    ck_assert_uint_gt(counts.ending[TRANSLATED], WALKS_PER_MODE / 20);
+    ck_assert_uint_gt(counts.ending[WALK_TRANSLATED], WALKS_PER_MODE / 20);
     if (mode != GUEST_NONE)
-        ck_assert_uint_gt(counts.ending[PAGE_FAULT], WALKS_PER_MODE / 20);
+        ck_assert_uint_gt(counts.ending[WALK_PAGE_FAULT], WALKS_PER_MODE / 20);
 }
 END_TEST
 

@@ -2,10 +2,10 @@
 /* VMREAD and VMWRITE: what they refuse, every encoding on every profile, and a guest's access to a shadow VMCS. */
 #include <check.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
+#include "support/suite.h"
 
 #define VMREAD_BITMAP  UINT64_C(0x20000)
 #define VMWRITE_BITMAP UINT64_C(0x21000)
@@ -55,7 +55,7 @@ START_TEST(encodings_with_reserved_bits_are_no_fields)
     static const unsigned bits[] = {12, 15, 16, 31, 32, 63};
 
     insn_machine_current(&machine);
-    for (size_t i = 0; i < COUNT_OF(bits); i++)
+    for (size_t i = 0; i < COUNT(bits); i++)
         expect_unsupported(VMXC_VMCS_GUEST_RIP | VMXC_BIT(bits[i]));
 }
 END_TEST
@@ -330,7 +330,7 @@ int main(void)
     tcase_add_test(tcase, encodings_with_reserved_bits_are_no_fields);
     tcase_add_test(tcase, writes_of_exit_information_need_a_processor_that_allows_them);
     tcase_add_test(tcase, an_unsupported_field_comes_before_a_read_only_one);
-    tcase_add_loop_test(tcase, every_encoding_reads_back_what_was_written, 0, COUNT_OF(profiles));
+    tcase_add_loop_test(tcase, every_encoding_reads_back_what_was_written, 0, COUNT(profiles));
     tcase_add_test(tcase, all_fields_survive_vmclear_at_the_same_time);
     tcase_add_test(tcase, operands_have_the_width_of_the_mode);
     tcase_add_test(tcase, without_shadowing_every_access_of_a_guest_exits);
@@ -341,9 +341,5 @@ int main(void)
     tcase_add_test(tcase, privilege_comes_after_the_bitmap);
     suite_add_tcase(suite, tcase);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -2,10 +2,10 @@
 /* INVEPT and INVVPID: types and descriptors as data, on processors that lack one capability each. */
 #include <check.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
+#include "support/suite.h"
 
 #define CAP VMXC_MSR_VMX_EPT_VPID_CAP
 
@@ -196,15 +196,11 @@ int main(void)
     tcase_add_test(tcase, instructions_that_the_processor_lacks_are_undefined);
     tcase_add_test(tcase, instructions_come_with_the_control_that_they_serve);
     tcase_add_test(tcase, each_type_has_a_capability_bit);
-    tcase_add_loop_test(tcase, invept_looks_at_type_and_ept_pointer, 0, COUNT_OF(invept_cases));
-    tcase_add_loop_test(tcase, invvpid_looks_at_type_and_descriptor, 0, COUNT_OF(invvpid_cases));
+    tcase_add_loop_test(tcase, invept_looks_at_type_and_ept_pointer, 0, COUNT(invept_cases));
+    tcase_add_loop_test(tcase, invvpid_looks_at_type_and_descriptor, 0, COUNT(invvpid_cases));
     tcase_add_test(tcase, outside_64_bit_mode_the_type_has_32_bits);
     tcase_add_test(tcase, without_a_current_vmcs_the_failure_has_no_number);
     suite_add_tcase(suite, tcase);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include "internal/insn.h"
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
+#include "support/suite.h"
 
 #define MSR_AREA UINT64_C(0x30000)
 
@@ -456,9 +457,5 @@ int main(void)
     tcase_add_test(tcase, registers_of_the_guest_count_in_the_guest);
     suite_add_tcase(suite, tcase);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

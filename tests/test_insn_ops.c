@@ -5,6 +5,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "support/suite.h"
 #include "vmxcore/defs/exit_reason.h"
 #include "vmxcore/defs/msr.h"
 #include "vmxcore/percpu.h"
@@ -234,10 +235,5 @@ static Suite *insn_ops_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(insn_ops_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(insn_ops_suite());
 }

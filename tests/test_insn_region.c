@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* VMXON, VMXOFF, VMCLEAR, VMPTRLD, VMPTRST: every refusal, then what they do to regions and to the current VMCS. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "support/insn_machine.h"
+#include "support/suite.h"
 #include "vmxcore/defs/guest_state.h"
 
 static struct insn_machine machine;
@@ -426,9 +426,5 @@ int main(void)
     tcase_add_test(tcase, garbage_in_a_region_makes_no_field_wider_than_it_is);
     suite_add_tcase(suite, tcase);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

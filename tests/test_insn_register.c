@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MOV to CR0 and CR4, RDMSR, WRMSR outside VMX non-root operation. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
+#include "support/suite.h"
 
 static struct insn_machine machine;
 
@@ -235,10 +235,10 @@ int main(void)
     TCase *tcase = tcase_create("core");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_loop_test(tcase, cr0_accepts_what_the_mode_allows, 0, COUNT_OF(cr0_moves));
+    tcase_add_loop_test(tcase, cr0_accepts_what_the_mode_allows, 0, COUNT(cr0_moves));
     tcase_add_test(tcase, cr0_keeps_et_and_only_what_has_a_meaning);
     tcase_add_test(tcase, paging_and_lme_make_lma);
-    tcase_add_loop_test(tcase, cr4_accepts_what_the_mode_allows, 0, COUNT_OF(cr4_moves));
+    tcase_add_loop_test(tcase, cr4_accepts_what_the_mode_allows, 0, COUNT(cr4_moves));
     tcase_add_test(tcase, la57_cannot_change_in_ia32e_mode);
     tcase_add_test(tcase, moves_to_registers_need_privilege);
     tcase_add_test(tcase, capability_msrs_are_the_profiles_and_cannot_be_written);
@@ -249,9 +249,5 @@ int main(void)
     tcase_add_test(tcase, a_guest_has_instructions_of_its_own);
     suite_add_tcase(suite, tcase);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

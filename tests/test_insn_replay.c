@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/suite.h"
 #include "vmxsim/replay.h"
 
 #define RECORDING VMXSIM_SOURCE_DIR "/tests/vectors/instructions-icelake.jsonl"
@@ -199,9 +200,5 @@ int main(void)
     tcase_add_test(tcase, a_case_that_aborts_is_not_supported);
     suite_add_tcase(suite, tcase);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

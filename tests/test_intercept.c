@@ -7,6 +7,7 @@
 
 #include "support/machine.h"
 #include "support/rng.h"
+#include "support/suite.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/io_bitmap.h"
 #include "vmxcore/msr_bitmap.h"
@@ -71,7 +72,7 @@ START_TEST(nothing_executes_before_a_guest_is_loaded)
     struct vmxsim_outcome outcome;
     ck_assert_int_eq(vmxsim_guest_io(machine.cpu, &access, &outcome), VMXC_BAD_STATE);
     ck_assert_int_eq(vmxsim_guest_rdmsr(machine.cpu, 0, &outcome), VMXC_BAD_STATE);
-    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0, &outcome), VMXC_BAD_STATE);
+    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0, 0, &outcome), VMXC_BAD_STATE);
 }
 END_TEST
 
@@ -276,7 +277,7 @@ START_TEST(msr_access_is_for_cpl_0)
     ck_assert_int_eq(vmxsim_guest_rdmsr(machine.cpu, 0x10, &outcome), VMXC_OK);
     ck_assert_int_eq(outcome.rule, VMXSIM_RULE_MSR_PRIVILEGE);
     ck_assert_uint_eq(outcome.vector, VMXC_VECTOR_GP);
-    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0x10, &outcome), VMXC_OK);
+    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0x10, 0, &outcome), VMXC_OK);
     ck_assert_int_eq(outcome.rule, VMXSIM_RULE_MSR_PRIVILEGE);
 }
 END_TEST
@@ -288,7 +289,7 @@ START_TEST(without_bitmaps_every_msr_access_exits)
     ck_assert_int_eq(vmxsim_guest_rdmsr(machine.cpu, 0x10, &outcome), VMXC_OK);
     ck_assert_int_eq(outcome.rule, VMXSIM_RULE_EXIT_MSR_ALL);
     ck_assert_uint_eq(outcome.exit_reason, EXIT_RDMSR);
-    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0x10, &outcome), VMXC_OK);
+    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0x10, 0, &outcome), VMXC_OK);
     ck_assert_uint_eq(outcome.exit_reason, EXIT_WRMSR);
 }
 END_TEST
@@ -312,7 +313,7 @@ START_TEST(each_quarter_of_the_bitmap_has_its_place)
     load(VMXC_PRIMARY_USE_MSR_BITMAPS);
     for (size_t i = 0; i < sizeof(quarters) / sizeof(quarters[0]); i++) {
         const enum vmxc_status status =
-            quarters[i].write ? vmxsim_guest_wrmsr(machine.cpu, quarters[i].msr, &outcome)
+            quarters[i].write ? vmxsim_guest_wrmsr(machine.cpu, quarters[i].msr, 0, &outcome)
                               : vmxsim_guest_rdmsr(machine.cpu, quarters[i].msr, &outcome);
         ck_assert_int_eq(status, VMXC_OK);
         ck_assert_int_eq(outcome.rule,
@@ -368,7 +369,7 @@ END_TEST
 static void compare_msr(const struct vmxc_msr_bitmap *bitmap, uint32_t msr, bool write)
 {
     struct vmxsim_outcome outcome;
-    const enum vmxc_status status = write ? vmxsim_guest_wrmsr(machine.cpu, msr, &outcome)
+    const enum vmxc_status status = write ? vmxsim_guest_wrmsr(machine.cpu, msr, 0, &outcome)
                                           : vmxsim_guest_rdmsr(machine.cpu, msr, &outcome);
     const bool exits = outcome.kind == VMXSIM_OUTCOME_VM_EXIT;
     if (status != VMXC_OK ||
@@ -404,8 +405,6 @@ START_TEST(libvmxcore_and_the_model_agree_on_every_msr)
     vmxc_msr_bitmap_fini(&bitmap);
 }
 END_TEST
-
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static Suite *intercept_suite(void)
 {
@@ -443,10 +442,5 @@ static Suite *intercept_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(intercept_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(intercept_suite());
 }

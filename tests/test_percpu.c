@@ -6,9 +6,9 @@
 #include "vmxcore/percpu.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 #include "support/mock_ops.h"
+#include "support/suite.h"
 #include "support/test_hal.h"
 #include "vmxcore/defs/msr.h"
 #include "vmxcore/defs/paging.h"
@@ -413,10 +413,5 @@ static Suite *percpu_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(percpu_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(percpu_suite());
 }

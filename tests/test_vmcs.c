@@ -10,8 +10,6 @@
 
 #include "support/suite.h"
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 /* Encodings that no field has: HIGH of fields that are not 64-bit, holes, reserved bits. */
 static const uint32_t unknown[] = {
     0x0001,  0x0801,     0x000c,     0x0816,     0x0c0e,     0x1000,     0x2046, 0x2048, 0x2054,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A VMCS from JSON, from nested state of KVM, and from files: what is refused, what is known, what is not. */
+#include "support/suite.h"
 #include "vmxsim/vmcs_read.h"
 
 #include <check.h>
@@ -80,8 +81,6 @@ static const struct {
     {"{\"vmcs\": {\"GUEST_CR0\": 1}, \"memory\": {\"zero\": 1}}", "multiple of 8"},
     {"{\"vmcs\": {\"GUEST_CR0\": 1}, \"memory\": {\"0x8\": \"x\"}}", "must be a number"},
 };
-
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 START_TEST(json_that_says_anything_else_is_refused)
 {
@@ -402,9 +401,5 @@ static Suite *read_suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(read_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(read_suite());
 }

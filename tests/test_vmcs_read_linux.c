@@ -7,6 +7,7 @@
 
 #include "internal/writer.h"
 #include "support/rng.h"
+#include "support/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -558,9 +559,5 @@ static Suite *linux_suite(void)
 
 int main(void)
 {
-    SRunner *const runner = srunner_create(linux_suite());
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(linux_suite());
 }

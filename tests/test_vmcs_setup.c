@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "support/mock_ops.h"
+#include "support/suite.h"
 #include "support/test_hal.h"
 #include "vmxcore/addrspace.h"
 #include "vmxcore/defs/controls.h"
@@ -539,10 +540,5 @@ static Suite *vmcs_setup_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(vmcs_setup_suite());
-
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(vmcs_setup_suite());
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The APIC-access page without APIC-register virtualization and virtual-interrupt delivery.
+ * The APIC-access page without APIC-register virtualization and virtual-interrupt delivery; with them: test_virtual_apic.c.
  * Source: Intel SDM volume 3, "Virtualizing Memory-Mapped APIC Accesses", "TPR Virtualization", table "Exit Qualification
  * for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses".
  */
 #include "support/layout.h"
+#include "support/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -210,6 +211,44 @@ START_TEST(an_access_without_a_linear_address_exits_even_at_the_tpr)
 }
 END_TEST
 
+/* ---- Event delivery ---- */
+
+static const struct {
+    enum vmxsim_access_type type;
+    uint64_t offset, qualification;
+} deliveries[] = {
+    {VMXSIM_ACCESS_READ, 0x020, 0x3020},
+    {VMXSIM_ACCESS_WRITE, 0x0b0, 0x30b0},
+    {VMXSIM_ACCESS_RMW, 0x300, 0x3300},
+};
+
+START_TEST(event_delivery_has_types_of_its_own)
+{
+    const struct vmxsim_access access = {.type = deliveries[_i].type,
+                                         .linear = PAGE_START + deliveries[_i].offset,
+                                         .size = 4,
+                                         .event_delivery = true};
+    struct vmxsim_outcome outcome = machine_access_as(&machine, &access, NULL);
+    expect_exit(&outcome, EXIT_APIC, deliveries[_i].qualification, VMXSIM_RULE_EXIT_APIC);
+    for (unsigned level = 1; level <= 4; level++) {
+        arrange(plain, level);
+        outcome = machine_access_as(&machine, &access, NULL);
+        expect_exit(&outcome, EXIT_APIC, 0xa000, VMXSIM_RULE_EXIT_APIC_PHYSICAL);
+    }
+}
+END_TEST
+
+START_TEST(event_delivery_reads_the_virtual_tpr_and_fetches_nothing)
+{
+    struct vmxsim_access access = {
+        .type = VMXSIM_ACCESS_READ, .linear = PAGE_START + 0x80, .size = 4, .event_delivery = true};
+    struct vmxsim_outcome outcome = machine_access_as(&machine, &access, NULL);
+    expect_complete(&outcome);
+    access.type = VMXSIM_ACCESS_FETCH;
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_INVALID_INPUT);
+}
+END_TEST
+
 /* ---- The virtual TPR ---- */
 
 START_TEST(reads_of_the_tpr_come_from_the_virtual_apic_page)
@@ -346,6 +385,9 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, a_paging_structure_on_the_page_exits, 0, 2);
     tcase_add_test(tests, a_violation_of_the_paging_structure_comes_first);
     tcase_add_test(tests, an_access_without_a_linear_address_exits_even_at_the_tpr);
+    tcase_add_loop_test(tests, event_delivery_has_types_of_its_own, 0,
+                        (int)(sizeof(deliveries) / sizeof(deliveries[0])));
+    tcase_add_test(tests, event_delivery_reads_the_virtual_tpr_and_fetches_nothing);
     tcase_add_test(tests, reads_of_the_tpr_come_from_the_virtual_apic_page);
     tcase_add_test(tests, writes_of_the_tpr_keep_its_low_byte_alone);
     tcase_add_test(tests, a_read_modify_write_does_both);
@@ -366,9 +408,5 @@ int main(void)
     add_tests(tests);
     suite_add_tcase(suite, tests);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
  * Qualification for EPT Violations".
  */
 #include "support/layout.h"
+#include "support/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -373,9 +374,5 @@ int main(void)
     tcase_add_test(tests, a_shadow_stack_write_sets_the_dirty_flag_of_ept);
     suite_add_tcase(suite, tests);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

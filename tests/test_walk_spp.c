@@ -7,6 +7,7 @@
  * (offsets 100H to 17FH) alone, which holds the layout's access (offset 128H).
  */
 #include "support/layout.h"
+#include "support/suite.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -401,9 +402,5 @@ int main(void)
     tcase_add_test(tests, the_trail_holds_the_four_entries);
     suite_add_tcase(suite, tests);
 
-    SRunner *const runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -31,6 +31,7 @@ struct vmxc_exit {
     bool bus_lock;      /* a bus lock was asserted before the exit */
     uint64_t qualification;
     uint32_t instruction_length; /* bytes; means something for exits that instructions cause */
+    uint32_t instruction_info;   /* vmxc_exit_instruction decodes it */
     uint32_t interruption_info, interruption_error_code;
     uint32_t idt_vectoring_info, idt_vectoring_error_code;
 };
@@ -99,6 +100,36 @@ struct vmxc_exit_apic_access {
 };
 VMXC_MUST_CHECK enum vmxc_status vmxc_exit_apic_access(uint64_t qualification,
                                                        struct vmxc_exit_apic_access *access);
+
+/* ---- Instruction information ---- */
+
+/* A memory operand. Its displacement is the exit qualification (RIP-relative addressing: RIP is added already). */
+struct vmxc_exit_operand {
+    uint8_t segment;      /* ES, CS, SS, DS, FS, GS: 0 to 5 */
+    uint8_t address_size; /* bytes: 2, 4 or 8 */
+    bool has_base, has_index;
+    enum vmxc_gpr base, index; /* if there is one */
+    uint8_t scale;             /* the index is multiplied by 1, 2, 4 or 8 */
+};
+
+/* Operands of an instruction that caused a VM exit; what it does not have is zero. */
+struct vmxc_exit_instruction {
+    bool memory; /* `operand` is one; otherwise it is reg1, or there is none */
+    struct vmxc_exit_operand operand;
+    enum vmxc_gpr reg1; /* LOADIWKEY: number of the first XMM register */
+    enum vmxc_gpr reg2; /* VMREAD, VMWRITE: holds the field's encoding; LOADIWKEY: as reg1 */
+    uint8_t
+        operand_size; /* bytes; of RDRAND and its like, and LGDT and its like outside 64-bit mode */
+    uint8_t identity; /* SGDT, SIDT, LGDT, LIDT: 0 to 3; SLDT, STR, LLDT, LTR: 0 to 3 */
+};
+
+/*
+ * Decodes VM-exit instruction information. INS and OUTS: `operand` has the address size and, OUTS only, the segment;
+ * its address is in the guest-linear address field. Errors: VMXC_NOT_FOUND (exits for this reason have no instruction
+ * information), VMXC_BAD_FORMAT. `instruction` is untouched then.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxc_exit_instruction(uint16_t reason, uint32_t info,
+                                                       struct vmxc_exit_instruction *instruction);
 
 /* ---- EPT violations ---- */
 

@@ -36,6 +36,7 @@ struct vmxsim_access {
     uint64_t linear; /* final linear address: segmentation and alignment are done with */
     uint32_t size;   /* bytes, 1 to VMXSIM_ACCESS_MAX_SIZE */
     bool implicit;   /* implicit supervisor-mode access (descriptor table, TSS), whatever the CPL */
+    bool event_delivery; /* part of the delivery of an event through the IDT; never a fetch */
     bool
         shadow_stack; /* shadow-stack access, of user mode at CPL 3 unless implicit; never a fetch */
     uint8_t data[VMXSIM_ACCESS_MAX_SIZE]; /* what a write or read-modify-write stores */
@@ -185,8 +186,8 @@ uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu);
 /*
  * The guest accesses memory through guest paging and EPT. `trail` may be NULL. A fetch of a non-canonical address is
  * reported like a data access to one. Errors: VMXC_BAD_STATE (no guest state loaded), VMXC_INVALID_INPUT (size, type,
- * a shadow-stack access with CR4.CET = 0), VMXC_UNSUPPORTED (a VM entry has turned on a control that accesses do
- * not implement).
+ * a shadow-stack access with CR4.CET = 0, a fetch of event delivery), VMXC_UNSUPPORTED (a VM entry has turned on a
+ * control that accesses do not implement).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
                                                      const struct vmxsim_access *access,

@@ -61,14 +61,14 @@ struct vmxsim_entry_outcome {
     uint64_t qualification; /* entry failures */
 };
 
-/* Write this value to this field and the rule holds. */
+/* A VMCS field, by its ordinal, and the value it should have. */
 struct vmxsim_entry_change {
-    uint16_t
-        ordinal; /* of the VMCS field; VMXC_VMCS_FIELD_COUNT: no single field can satisfy the rule */
+    uint16_t ordinal;
     uint64_t value;
 };
 
-#define VMXSIM_ENTRY_MAX_FIELDS 8u
+#define VMXSIM_ENTRY_MAX_FIELDS  8u
+#define VMXSIM_ENTRY_MAX_CHANGES 8u
 
 /* One broken rule. */
 struct vmxsim_entry_violation {
@@ -77,7 +77,9 @@ struct vmxsim_entry_violation {
     uint16_t field
         [VMXSIM_ENTRY_MAX_FIELDS]; /* ordinals the rule looked at; the first is the one at fault */
     uint64_t offending; /* bits of field[0] that break the rule; 0: not a matter of bits */
-    struct vmxsim_entry_change change;
+    /* Make these changes, all of them, and the rule holds. None: no field can satisfy the rule. */
+    uint8_t change_count;
+    struct vmxsim_entry_change change[VMXSIM_ENTRY_MAX_CHANGES];
     uint64_t qualification;    /* of the entry failure that this rule alone leads to */
     bool qualification_varies; /* processors may report another one, or not check the rule at all */
 };
@@ -132,6 +134,18 @@ struct vmxsim_entry_processor vmxsim_entry_processor_default(uint64_t current_vm
 
 /* Evaluates every rule. Cannot fail; what is not known is reported as undecided. */
 void vmxsim_entry_check(const struct vmxsim_entry_input *input, struct vmxsim_entry_report *report);
+
+/* Makes the changes that a violation suggests. */
+void vmxsim_entry_apply(const struct vmxsim_entry_violation *violation, struct vmxsim_vmcs *vmcs);
+
+/*
+ * Rules that these changes would break: what a check of the changed VMCS reports and `report`, a check of `input`, does not.
+ * Fills `broken`, which may be NULL, in the order of the rules, and returns their number.
+ */
+uint32_t vmxsim_entry_newly_broken(const struct vmxsim_entry_input *input,
+                                   const struct vmxsim_entry_report *report,
+                                   const struct vmxsim_entry_violation *violation,
+                                   enum vmxsim_entry_rule broken[VMXSIM_ENTRY_RULE_COUNT]);
 
 #ifdef __cplusplus
 }

@@ -34,7 +34,7 @@ char *vmxsim_explain_entry(const struct vmxsim_entry_input *input,
 char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
                                 const struct vmxsim_entry_report *report);
 
-/* A rule with its section, what breaking it leads to, and its sentence. */
+/* A rule with its section, what breaking it leads to, its sentence, how it was cross-checked and its tests. */
 char *vmxsim_explain_entry_rule(enum vmxsim_entry_rule rule);
 char *vmxsim_explain_entry_rule_json(enum vmxsim_entry_rule rule);
 
@@ -53,7 +53,7 @@ char *vmxsim_explain_vmcs_difference_json(const struct vmxsim_vmcs *a, const uin
                                           uint32_t *different);
 
 /* A hardware word taken apart: its fields from the highest bit down, as far as they say something. */
-#define VMXSIM_DECODED_MAX_FIELDS 32u
+#define VMXSIM_DECODED_MAX_FIELDS 40u /* 32 runs of nameless bits, 8 fields that are 0 */
 
 struct vmxsim_decoded_field {
     uint8_t high, low; /* bits high:low */
@@ -92,9 +92,37 @@ void vmxsim_decode_page_fault_error(uint32_t error_code, struct vmxsim_decoded *
 void vmxsim_decode_controls(enum vmxc_control_word word, uint64_t value,
                             const struct vmxsim_profile *profile, struct vmxsim_decoded *decoded);
 void vmxsim_decode_access_rights(uint32_t rights, struct vmxsim_decoded *decoded);
-void vmxsim_decode_interruption_info(uint32_t information, struct vmxsim_decoded *decoded);
+void vmxsim_decode_vm_functions(uint64_t value, const struct vmxsim_profile *profile,
+                                struct vmxsim_decoded *decoded);
+void vmxsim_decode_exception_bitmap(uint32_t bitmap, struct vmxsim_decoded *decoded);
+void vmxsim_decode_activity(uint32_t state, struct vmxsim_decoded *decoded);
+void vmxsim_decode_interruptibility(uint32_t state, struct vmxsim_decoded *decoded);
+void vmxsim_decode_pending_debug(uint64_t pending, struct vmxsim_decoded *decoded);
+
+/* The fields that describe events differ in the types they hold and in bit 12. */
+enum vmxsim_interruption_field {
+    VMXSIM_INTERRUPTION_ANY, /* not known which: what at least one of them may hold */
+    VMXSIM_INTERRUPTION_ENTRY,
+    VMXSIM_INTERRUPTION_EXIT,
+    VMXSIM_INTERRUPTION_IDT_VECTORING,
+    VMXSIM_INTERRUPTION_FIELD_COUNT
+};
+void vmxsim_decode_interruption_info(enum vmxsim_interruption_field field, uint32_t information,
+                                     struct vmxsim_decoded *decoded);
 void vmxsim_decode_io_qualification(uint64_t qualification, struct vmxsim_decoded *decoded);
 void vmxsim_decode_cr_qualification(uint64_t qualification, struct vmxsim_decoded *decoded);
+
+/*
+ * What a VM exit records. Layouts of the exit qualification and of the VM-exit instruction information follow from the
+ * basic exit reason; false, with `decoded` untouched, for a number that is none. `vector` of the event matters for
+ * exit reason 0. Source: SDM volume 3, "Basic VM-Exit Information", "Information for VM Exits Due to Instruction
+ * Execution".
+ */
+void vmxsim_decode_exit_reason(uint32_t reason, struct vmxsim_decoded *decoded);
+bool vmxsim_decode_exit_qualification(uint32_t reason, uint8_t vector, uint64_t qualification,
+                                      struct vmxsim_decoded *decoded);
+bool vmxsim_decode_instruction_info(uint32_t reason, uint32_t information,
+                                    struct vmxsim_decoded *decoded);
 
 /* Static name of a control word, "pin" to "secondary-exit" (NULL: none), and its width in bits (0: none). */
 const char *vmxsim_control_word_name(enum vmxc_control_word word);

@@ -59,7 +59,8 @@ struct vmxsim_operands {
 
 /*
  * `operands` may be NULL for instructions without instruction information. HLT that completes makes the activity state
- * HLT. Errors: VMXC_UNSUPPORTED (VMREAD and VMWRITE with VMCS shadowing: vmxsim_insn_vmread decides).
+ * HLT. Errors: VMXC_UNSUPPORTED (VMREAD and VMWRITE with VMCS shadowing: vmxsim_insn_vmread decides; PAUSE at CPL 0 with
+ * PAUSE-loop exiting and without PAUSE exiting: vmxsim_guest_pause decides).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_instruction(struct vmxsim_cpu *cpu,
                                                           enum vmxsim_instruction instruction,
@@ -70,6 +71,12 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_invlpg(struct vmxsim_cpu *cpu, uin
                                                      struct vmxsim_outcome *outcome);
 /* `armed`: a MONITOR has armed the address-range monitoring hardware. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_mwait(struct vmxsim_cpu *cpu, bool armed,
+                                                    struct vmxsim_outcome *outcome);
+/*
+ * PAUSE when a counter that runs at the rate of the TSC stands at `tsc`: PAUSE-loop exiting compares times with PLE_Gap and
+ * PLE_Window. Errors: VMXC_INVALID_INPUT (the counter went back since the last PAUSE that was timed).
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_pause(struct vmxsim_cpu *cpu, uint64_t tsc,
                                                     struct vmxsim_outcome *outcome);
 /* `mask` is EDX:EAX. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_xsaves(struct vmxsim_cpu *cpu, uint64_t mask,
@@ -85,7 +92,7 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_xrstors(struct vmxsim_cpu *cpu, ui
  * A move that completes has changed the register, guest paging and EFER.LMA accordingly; `outcome->value` is what a read
  * gives the guest, guest/host masks and read shadows applied. `gpr` is the general-purpose register operand.
  * Errors: VMXC_INVALID_INPUT (a register that does not exist; CR8 outside 64-bit mode), VMXC_UNSUPPORTED (a value that
- * turns on what guest accesses do not model; MOV to CR8 with virtual-interrupt delivery). Nothing has changed then.
+ * turns on what guest accesses do not model). Nothing has changed then.
  */
 
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_mov_to_cr(struct vmxsim_cpu *cpu, uint8_t cr,
@@ -114,7 +121,8 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_mov_from_dr(struct vmxsim_cpu *cpu
  * ---- Events ----
  *
  * An event that the guest takes is an outcome of kind GUEST_EXCEPTION; delivery through the IDT is not modelled. An event that
- * is blocked, or discarded, completes with the rule EVENT_BLOCKED.
+ * is blocked, or discarded, completes with the rule EVENT_BLOCKED. Errors, of interrupts that the guest takes, virtual ones
+ * included: VMXC_UNSUPPORTED (CR4.UINTR = 1 in IA-32e mode, and it may be the notification of a user interrupt).
  */
 
 struct vmxsim_event {
@@ -130,7 +138,10 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_exception(struct vmxsim_cpu *cpu,
                                                         struct vmxsim_outcome *outcome);
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_nmi(struct vmxsim_cpu *cpu,
                                                   struct vmxsim_outcome *outcome);
-/* Errors: VMXC_UNSUPPORTED (posted-interrupt processing of the notification vector). */
+/*
+ * An interrupt with the posted-interrupt notification vector, if posted interrupts are processed, completes with the rule
+ * POSTED_INTERRUPT; a virtual interrupt that it leads to is delivered at the next boundary.
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_external_interrupt(struct vmxsim_cpu *cpu,
                                                                  uint8_t vector,
                                                                  struct vmxsim_outcome *outcome);
@@ -159,8 +170,9 @@ struct vmxsim_pending {
 };
 
 /*
- * The one that comes first: INIT, SIPI, monitor trap flag, #DB trap, preemption timer, NMI window, NMI, interrupt window,
- * external interrupt. Completes if nothing happens, with the rule EVENT_BLOCKED if something waits.
+ * The one that comes first: TPR below threshold after VM entry, INIT, SIPI, monitor trap flag, #DB trap, preemption timer, NMI
+ * window, NMI, interrupt window or virtual interrupt (rule VIRTUAL_INTERRUPT), external interrupt. VM entry is followed by a
+ * boundary. Completes if nothing happens, with the rule EVENT_BLOCKED if something waits.
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_boundary(struct vmxsim_cpu *cpu,
                                                        const struct vmxsim_pending *pending,

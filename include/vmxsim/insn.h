@@ -137,6 +137,10 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_insn_vmlaunch(struct vmxsim_cpu *cpu,
 VMXC_MUST_CHECK enum vmxc_status vmxsim_insn_vmresume(struct vmxsim_cpu *cpu,
                                                       struct vmxsim_entry_report *report,
                                                       struct vmxsim_insn_result *result);
+/*
+ * In VMX root operation: VM-instruction error 1, or if the profile says in IA32_SMM_MONITOR_CTL that SMM code has registered an
+ * SMM-transfer monitor, the checks that come before dual-monitor treatment starts. Errors: VMXC_UNSUPPORTED (it starts).
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_insn_vmcall(struct vmxsim_cpu *cpu,
                                                     struct vmxsim_insn_result *result);
 VMXC_MUST_CHECK enum vmxc_status vmxsim_insn_vmfunc(struct vmxsim_cpu *cpu, uint32_t eax,

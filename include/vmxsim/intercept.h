@@ -3,7 +3,7 @@
  * Guest instructions that a bitmap may intercept: does the instruction fault, exit, or execute?
  *
  * The processor is in VMX non-root operation (vmxsim_cpu_load_guest). An instruction that is not intercepted completes
- * without further effect: there are no devices, and MSRs are not simulated. Outcomes and rules are those of cpu.h.
+ * without further effect: there are no devices, and MSRs outside the virtual-APIC page are not simulated. Outcomes and rules are those of cpu.h.
  *
  * Source: Intel SDM volume 3, "Instructions That Cause VM Exits Conditionally", "Relative Priority of Faults and VM
  * Exits", "Exit Qualification for I/O Instructions"; volume 1, "I/O Permission Bit Map".
@@ -38,11 +38,16 @@ struct vmxsim_io {
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io *io,
                                                  struct vmxsim_outcome *outcome);
 
-/* The guest executes RDMSR or WRMSR with this value in ECX. Errors: VMXC_BAD_STATE. */
+/*
+ * The guest executes RDMSR or WRMSR with this MSR in ECX; `value` is EDX:EAX. With "virtualize x2APIC mode" those that the processor
+ * virtualizes read (`outcome->value`) and write the virtual-APIC page, and a write may cause a VM exit after the instruction.
+ * Errors: VMXC_BAD_STATE, VMXC_UNSUPPORTED (the ICR with IPI virtualization, IA32_TSC_DEADLINE with APIC-timer
+ * virtualization; neither if the bitmap intercepts).
+ */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_rdmsr(struct vmxsim_cpu *cpu, uint32_t msr,
                                                     struct vmxsim_outcome *outcome);
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_wrmsr(struct vmxsim_cpu *cpu, uint32_t msr,
-                                                    struct vmxsim_outcome *outcome);
+                                                    uint64_t value, struct vmxsim_outcome *outcome);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `vmxsim profiles --capture`: the profile of the machine it runs on, from CPUID and the MSR device of Linux.
+ * `vmxsim profile capture`: the profile of the machine it runs on, from CPUID and the MSR device of Linux.
  * Source: Intel SDM volume 2, "CPUID - CPU Identification"; volume 3, "VMX Capability Reporting Facility".
  */
 #define _GNU_SOURCE /* sched_setaffinity */
@@ -231,7 +231,7 @@ enum cli_status cli_capture(uint32_t number, const char *msr_directory)
     struct msr_source source = {.fd = -1};
 
     if (!supported_host())
-        return cli_complain("--capture needs Linux on x86-64");
+        return cli_complain("profile: capture needs Linux on x86-64");
     if (msr_directory == NULL && !has_vmx())
         return cli_complain("this processor has no VT-x (CPUID.1:ECX[5] is 0): nothing to capture; "
                             "in a virtual machine, turn on nested virtualization");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `vmxsim profiles --capture` consists of: a machine that is read, and VMCS fields that are derived. */
+/* What `vmxsim profile capture` consists of: a machine that is read, and VMCS fields that are derived. */
 #ifndef VMXSIM_CLI_CAPTURE_H
 #define VMXSIM_CLI_CAPTURE_H
 

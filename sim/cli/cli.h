@@ -20,7 +20,8 @@ enum cli_status {
 
 typedef enum cli_status cli_command(int argc, char **argv);
 
-cli_command cli_check, cli_decode, cli_diff, cli_profiles, cli_replay, cli_rules, cli_walk;
+cli_command cli_check, cli_decode, cli_diff, cli_profile, cli_profiles, cli_replay, cli_rules,
+    cli_walk;
 
 /* ---- Complaints ---- */
 

@@ -20,6 +20,7 @@ static const char help[] =
     "  diff      two VMCSs, field by field and by meaning\n"
     "  decode    a hardware word, an exit reason or an error number\n"
     "  profiles  the processors the model knows\n"
+    "  profile   the profile of the machine it runs on\n"
     "\n"
     "options:\n"
     "  --help     this text; vmxsim COMMAND --help says more\n"
@@ -33,9 +34,9 @@ static const struct {
     const char *name;
     cli_command *run;
 } commands[] = {
-    {"replay", cli_replay},     {"walk", cli_walk}, {"check", cli_check},
-    {"rules", cli_rules},       {"diff", cli_diff}, {"decode", cli_decode},
-    {"profiles", cli_profiles},
+    {"replay", cli_replay},     {"walk", cli_walk},       {"check", cli_check},
+    {"rules", cli_rules},       {"diff", cli_diff},       {"decode", cli_decode},
+    {"profiles", cli_profiles}, {"profile", cli_profile},
 };
 
 static enum cli_status run_command(int argc, char **argv)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `vmxsim profiles`: which processors there are, and what they can do. */
-#include "capture.h"
 #include "cli.h"
 
 #include <inttypes.h>
@@ -8,30 +7,20 @@
 #include <stdlib.h>
 
 static const char help[] = "usage: vmxsim profiles [--json] [NAME|FILE]\n"
-                           "       vmxsim profiles --capture [--cpu N] [--msr-dir DIR]\n"
                            "\n"
                            "Lists the built-in profiles, or says what one profile offers. FILE is "
                            "JSON: the `cpu` object of a\n"
-                           "vector header, or a vector file. --capture prints such an object for "
-                           "the machine it runs on, from\n"
-                           "CPUID and /dev/cpu/N/msr (Linux on x86-64 with VT-x; modprobe msr, as "
-                           "root). Its VMCS fields are\n"
-                           "derived from the capability MSRs.\n"
+                           "vector header, or a vector file; vmxsim profile capture writes one of "
+                           "the machine it runs on.\n"
                            "\n"
                            "options:\n"
-                           "  --json         the same as JSON; with a name, the whole profile\n"
-                           "  --capture      the profile of this machine, as JSON\n"
-                           "  --cpu N        of processor N (default 0)\n"
-                           "  --msr-dir DIR  MSRs from DIR/N/msr instead, as a device or as a "
-                           "directory with a file of 8 bytes,\n"
-                           "                 least significant first, per MSR (\"480\", "
-                           "\"c0000080\"); VT-x is then not needed\n"
-                           "  --help         this text\n";
+                           "  --json  the same as JSON; with a name, the whole profile\n"
+                           "  --help  this text\n";
 
 static const struct option options[] = {
-    {"json", no_argument, NULL, 'j'},      {"capture", no_argument, NULL, 'c'},
-    {"cpu", required_argument, NULL, 'n'}, {"msr-dir", required_argument, NULL, 'm'},
-    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
+    {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 /* ---- Features by name ---- */
@@ -138,40 +127,15 @@ static enum cli_status show_profile(const char *name, bool json)
     return status;
 }
 
-struct arguments {
-    bool json, capture;
-    const char *number, *msr_directory; /* NULL: not given */
-};
-
-/* --capture, and what goes with it alone. */
-static enum cli_status run_capture(const struct arguments *given)
-{
-    enum { PROCESSOR_MAX = 1023 }; /* what a set of processors has room for */
-    uint64_t number = 0;
-    if (given->number != NULL &&
-        !cli_number("profiles", "--cpu", given->number, PROCESSOR_MAX, &number))
-        return CLI_ERROR;
-    return cli_capture((uint32_t)number, given->msr_directory);
-}
-
 enum cli_status cli_profiles(int argc, char **argv)
 {
-    struct arguments given = {.json = false};
+    bool json = false;
     int option;
 
     while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         switch (option) {
         case 'j':
-            given.json = true;
-            break;
-        case 'c':
-            given.capture = true;
-            break;
-        case 'n':
-            given.number = optarg;
-            break;
-        case 'm':
-            given.msr_directory = optarg;
+            json = true;
             break;
         case 'h':
             (void)fputs(help, stdout);
@@ -180,12 +144,7 @@ enum cli_status cli_profiles(int argc, char **argv)
             return cli_bad_option("profiles", argv, option);
         }
     }
-    if (argc - optind > (given.capture ? 0 : 1))
-        return cli_usage("profiles",
-                         given.capture ? "--capture takes no profile" : "one profile at a time");
-    if (given.capture)
-        return run_capture(&given);
-    if (given.number != NULL || given.msr_directory != NULL)
-        return cli_usage("profiles", "--cpu and --msr-dir go with --capture");
-    return optind < argc ? show_profile(argv[optind], given.json) : list_profiles(given.json);
+    if (argc - optind > 1)
+        return cli_usage("profiles", "one profile at a time");
+    return optind < argc ? show_profile(argv[optind], json) : list_profiles(json);
 }

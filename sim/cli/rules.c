@@ -2,8 +2,10 @@
 /* `vmxsim rules`: what a VMCS must satisfy for a VM entry. */
 #include "cli.h"
 
+#include "vmxsim/entry_evidence.h"
 #include "vmxsim/explain.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +14,20 @@ static const char help[] =
     "\n"
     "Lists the rules of a VM entry, section by section; or shows those with the given ids, or "
     "whose ids\n"
-    "begin with a prefix (\"GUEST.CR0\").\n"
+    "begin with a prefix (\"GUEST.CR0\"). The list says how each rule was cross-checked:\n"
+    "\n"
+    "  confirmed     another engine reported what breaking this rule, and no other broken one, "
+    "leads to\n"
+    "  disputed      ... in some cases; in others it did otherwise\n"
+    "  contradicted  another engine does not do what breaking it leads to; the manual is "
+    "followed\n"
+    "  with others   seen broken only together with rules that lead to the same outcome\n"
+    "  one source    the manual alone: in no recorded case it decides\n"
+    "\n"
+    "A single rule also shows the engines with their cases, and the tests: cases of\n"
+    "tests/data/entry_cases.def that break it or hold beside it (suite entry_rules), recipes that "
+    "break it in\n"
+    "random states (suite entry_generate), other suites that name it.\n"
     "\n"
     "options:\n"
     "  --json  the same as JSON\n"
@@ -50,6 +65,24 @@ static bool exists(const char *wanted)
     return false;
 }
 
+/* How many rules have which standing; which engines there are. */
+static void print_standings(void)
+{
+    unsigned count[VMXSIM_ENTRY_STANDING_COUNT] = {0};
+    const struct vmxsim_entry_engine *engine;
+
+    for (unsigned rule = 0; rule < VMXSIM_ENTRY_RULE_COUNT; rule++)
+        count[vmxsim_entry_standing((enum vmxsim_entry_rule)rule)]++;
+    (void)printf("\n%d rules:", (int)VMXSIM_ENTRY_RULE_COUNT);
+    for (unsigned i = VMXSIM_ENTRY_STANDING_COUNT; i > 0; i--)
+        (void)printf(" %u %s%s", count[i - 1],
+                     vmxsim_entry_standing_name((enum vmxsim_entry_standing)(i - 1)),
+                     i > 1 ? "," : "\n");
+    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++)
+        (void)printf("%s %s (%s): %" PRIu32 " VM entries\n", engine->name, engine->version,
+                     engine->how, engine->cases);
+}
+
 static void print_list(void)
 {
     enum vmxsim_entry_group group = VMXSIM_ENTRY_GROUP_COUNT;
@@ -62,9 +95,12 @@ static void print_list(void)
                          vmxsim_entry_group_section(info->group),
                          vmxsim_entry_group_outcome(info->group));
         group = info->group;
-        (void)printf("  %-28s %s\n", info->id, info->sentence);
+        (void)printf(
+            "  %-28s %-12s  %s\n", info->id,
+            vmxsim_entry_standing_name(vmxsim_entry_standing((enum vmxsim_entry_rule)rule)),
+            info->sentence);
     }
-    (void)printf("\n%d rules\n", (int)VMXSIM_ENTRY_RULE_COUNT);
+    print_standings();
 }
 
 static enum cli_status print_json(int count, char **wanted)

@@ -61,15 +61,28 @@ struct ept_state {
 };
 
 struct exit_controls {
-    uint64_t pin, primary, secondary; /* VM-execution controls; secondary: 0 if not activated */
+    uint64_t pin, primary, secondary, tertiary; /* VM-execution controls; 0 if not activated */
     uint64_t io_bitmap_a, io_bitmap_b, msr_bitmap;
     uint32_t exception_bitmap, page_fault_mask, page_fault_match;
+    uint32_t ple_gap, ple_window;
     bool pml;
     uint64_t pml_address;
     uint16_t pml_index;
     bool ve;
     uint64_t ve_info_address;
     uint16_t eptp_index;
+};
+
+/* Executions of PAUSE at CPL 0 since the VM entry, in counts of the TSC, for PAUSE-loop exiting. */
+struct pause_loop {
+    bool started;         /* there has been one */
+    uint64_t first, last; /* the first of the present loop, and the latest */
+};
+
+struct virtual_interrupts {
+    bool recognized; /* a pending one has been recognized */
+    bool
+        tpr_below_at_entry; /* VM entry left the virtual TPR below the threshold: a VM exit is due */
 };
 
 /* VMX operation. While a VMCS is current, its fields are here and the region in memory is stale. */
@@ -105,6 +118,8 @@ struct vmxsim_cpu {
     struct guest_state guest;
     struct ept_state ept;
     struct exit_controls exits;
+    struct pause_loop pause_loop;
+    struct virtual_interrupts virtual_interrupts;
     struct msr_overlay msrs;
 
     uint64_t dr[8]; /* DR0 to DR3, DR6, DR7 of whatever is executing */

@@ -30,11 +30,12 @@ struct entry_check {
     const struct vmxsim_features *features;
     struct vmxsim_entry_report *report;
     uint64_t beyond_width; /* bits a physical address must not have */
+    uint64_t to_note[(VMXSIM_ENTRY_RULE_COUNT + 63) / 64]; /* rules whose fields are noted */
 
     /* The rule being evaluated. */
     enum vmxsim_entry_rule current;       /* VMXSIM_ENTRY_RULE_COUNT: none yet */
-    uint16_t stamp;                       /* current + 1 */
-    uint16_t seen[VMXC_VMCS_FIELD_COUNT]; /* stamp of the last rule that looked at the field */
+    uint16_t seen[VMXC_VMCS_FIELD_COUNT]; /* 1 + the last rule that looked at the field */
+    bool noting;                          /* which fields it looks at */
     bool violated;
     bool missing;
     uint16_t missing_ordinal;
@@ -51,7 +52,17 @@ struct entry_fault {
 
 /* ---- entry_check.c: rules ---- */
 
-void rule(struct entry_check *check, enum vmxsim_entry_rule rule);
+/* Ends the current rule: undecided, violated, or nothing to say. */
+void end_rule(struct entry_check *check);
+
+static inline void rule(struct entry_check *check, enum vmxsim_entry_rule rule)
+{
+    if (check->noting || check->violated || check->missing)
+        end_rule(check);
+    check->current = rule;
+    check->noting = check->to_note[rule / 64] >> (rule % 64) & 1;
+}
+
 void violated(struct entry_check *check, struct entry_fault fault);
 /* As violated(), for the few entry failures whose exit qualification is not 0. */
 void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t qualification,
@@ -64,25 +75,59 @@ bool holds(const struct entry_check *check);
 
 /* ---- entry_check.c: what rules look at ---- */
 
-/* The current rule looks at this field for the first time. */
+/* The current rule looks at this field. */
 void note_field(struct entry_check *check, uint16_t ordinal);
 
-/* Value of a field; notes that the current rule looked at it. */
+/* Value of a field that the current rule looks at. */
 static inline uint64_t value(struct entry_check *check, uint16_t ordinal)
 {
-    if (check->seen[ordinal] != check->stamp)
+    if (check->noting)
         note_field(check, ordinal);
     return check->input->vmcs->value[ordinal];
 }
 
 /* Control words as they count: one that is not activated is 0. */
-uint64_t pin(struct entry_check *check);
-uint64_t primary(struct entry_check *check);
-uint64_t secondary(struct entry_check *check);
-uint64_t tertiary(struct entry_check *check);
-uint64_t exit_controls(struct entry_check *check);
-uint64_t secondary_exit(struct entry_check *check);
-uint64_t entry_controls(struct entry_check *check);
+
+static inline uint64_t pin(struct entry_check *check)
+{
+    return value(check, F(PIN_BASED_CONTROLS));
+}
+
+static inline uint64_t primary(struct entry_check *check)
+{
+    return value(check, F(PRIMARY_PROCESSOR_BASED_CONTROLS));
+}
+
+static inline uint64_t secondary(struct entry_check *check)
+{
+    return (primary(check) & VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS)
+               ? value(check, F(SECONDARY_PROCESSOR_BASED_CONTROLS))
+               : 0;
+}
+
+static inline uint64_t tertiary(struct entry_check *check)
+{
+    return (primary(check) & VMXC_PRIMARY_ACTIVATE_TERTIARY_CONTROLS)
+               ? value(check, F(TERTIARY_PROCESSOR_BASED_CONTROLS))
+               : 0;
+}
+
+static inline uint64_t exit_controls(struct entry_check *check)
+{
+    return value(check, F(PRIMARY_VM_EXIT_CONTROLS));
+}
+
+static inline uint64_t secondary_exit(struct entry_check *check)
+{
+    return (exit_controls(check) & VMXC_EXIT_ACTIVATE_SECONDARY_CONTROLS)
+               ? value(check, F(SECONDARY_VM_EXIT_CONTROLS))
+               : 0;
+}
+
+static inline uint64_t entry_controls(struct entry_check *check)
+{
+    return value(check, F(VM_ENTRY_CONTROLS));
+}
 
 /* A capability MSR of the profile; 0 if the profile does not have it. */
 uint64_t capability(const struct entry_check *check, uint32_t msr);

@@ -3,7 +3,8 @@
  * How a word is taken apart: one call per row, from the highest bit down.
  *
  *     explain_decode.c    these calls; EPT, page faults; decoded words as text and JSON
- *     explain_words.c     control words, access rights, interruption information, other exit qualifications
+ *     explain_words.c     control words, access rights, interruption information, guest state, I/O and CR qualifications
+ *     explain_exit.c      exit reason; exit qualification and instruction information by exit reason
  */
 #ifndef VMXSIM_INTERNAL_ROWS_H
 #define VMXSIM_INTERNAL_ROWS_H
@@ -29,6 +30,9 @@ void vmxsim_row_wrong(struct vmxsim_decoded *decoded, uint64_t mask, const char 
 
 /* The bits of `mask` must be 0: one row per run of them that is not. */
 void vmxsim_rows_reserved(struct vmxsim_decoded *decoded, uint64_t mask);
+
+/* The bits of `mask` say nothing: one row per run of them that is not 0. */
+void vmxsim_rows_undefined(struct vmxsim_decoded *decoded, uint64_t mask);
 
 void vmxsim_rows_flags(struct vmxsim_decoded *decoded, const struct vmxsim_row_flag *flags,
                        size_t count);

@@ -22,8 +22,9 @@ struct walk {
     bool user;                  /* user-mode access: CPL 3 and not implicit */
     bool implicit;              /* implicit supervisor-mode access */
     bool shadow_stack;          /* shadow-stack access */
-    bool virtual_tpr;           /* it accesses the virtual TPR instead of the APIC-access page */
-    uint8_t page;               /* 0, or 1 for the second page */
+    bool event_delivery;        /* part of the delivery of an event, not of an instruction */
+    bool virtual_apic; /* it accesses the virtual-APIC page instead of the APIC-access page */
+    uint8_t page;      /* 0, or 1 for the second page */
 };
 
 /* What guest paging says of a linear address. */
@@ -85,12 +86,12 @@ bool vmxsim_is_apic_access_page(const struct walk *walk, uint64_t hpa);
 bool vmxsim_walk_apic(struct walk *walk, uint32_t size);
 /* Ends a guest-physical access to the APIC-access page and returns false. */
 bool vmxsim_end_with_physical_apic_access(struct walk *walk);
-/* After a write to the virtual TPR: what the processor does then; it may be a VM exit. */
-void vmxsim_emulate_tpr_write(struct walk *walk);
 
 /* walk_outcome.c: each ends the access and returns false. */
 bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
                                bool has_error_code, uint32_t error_code);
+bool vmxsim_end_with_exit(struct walk *walk, enum vmxsim_walk_rule rule, uint16_t reason,
+                          uint64_t qualification);
 bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule,
                                    const struct ept_request *request, uint64_t rights,
                                    uint64_t entry, bool entry_valid);

@@ -12,7 +12,7 @@ import struct
 
 MAGIC = b"vmxbatch"
 VERSION = 1
-KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE = range(3)
+KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE, KIND_EXAMPLE = range(4)
 FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY, FLAG_LANDING = 1, 2, 4, 8
 
 PAGE = 0x1000
@@ -37,6 +37,9 @@ ACCESS_REGISTERS = [("rbx", "rax"), ("rsi", "rcx"), ("rdi", "rdx")]
 
 STEPS = ["vmxon", "vmxoff", "vmclear", "vmptrld", "vmptrst", "vmread", "vmwrite", "vmlaunch", "vmresume", "vmcall",
          "vmfunc", "invept", "invvpid", "poke", "peek", "set_cr0", "set_cr4", "wrmsr", "rdmsr", "fill"]
+
+ACCESS_TYPES = ("fetch", "read", "write", "rmw")
+ROUND_STEPS = ("poke", "invept", "invvpid")
 
 RESULT_NOT_RUNNABLE = "not_runnable"
 NEVER_BACK = "the guest did not come back by itself"
@@ -103,6 +106,26 @@ def writable_fields(header):
 
 def is_reserved(address):
     return any(start <= address < end for start, end in RESERVED)
+
+
+# ---- The accesses of a case, in rounds ----
+
+def rounds_of(case):
+    """[(steps before it, accesses)]: the guest makes the accesses of a round, VMX root operation the steps between two."""
+    rounds, steps, accesses = [], [], []
+    for entry in case.get("accesses", []):
+        if entry["type"] in ACCESS_TYPES:
+            accesses.append(entry)
+            continue
+        if accesses:
+            rounds.append((steps, accesses))
+            steps, accesses = [], []
+        steps.append(entry)
+    return rounds + [(steps, accesses)]
+
+
+def data_of(accesses):
+    return [access for access in accesses if access["type"] != "fetch"]
 
 
 # ---- Which pages a guest may change ----
@@ -182,11 +205,18 @@ class Reach:
 
 def touched_pages(layout, case, changes, fields):
     """A superset of the pages that hardware may write on behalf of the guest."""
-    reach = Reach(layout, case, changes, fields)
+    reach = Reach(layout, case, dict(changes), fields)
     pages = layout.template_pages[case["memory"][0]] | {address & ~(PAGE - 1) for address in changes}
     pages |= {fields.get(field, 0) & FRAME for field in PAGE_FIELDS}
-    for access in case.get("accesses", []):
-        pages |= reach.pages(number(access["linear"]), access["size"])
+    for steps, accesses in rounds_of(case):
+        pokes = [step for step in steps if step["type"] == "poke"]
+        pages |= {number(poke["address"]) & ~(PAGE - 1) for poke in pokes}
+        # What was cached before a poke may be used after it.
+        before = Reach(layout, case, dict(reach.changes), fields)
+        reach.changes.update({number(poke["address"]): number(poke["value"]) for poke in pokes})
+        for access in accesses:
+            for now in (before, reach):
+                pages |= now.pages(number(access["linear"]), access["size"])
     if "linear" in case.get("instruction", {}):
         pages |= reach.pages(number(case["instruction"]["linear"]), PAGE)
     return {page for page in pages if layout.is_usable(page)} - layout.regions
@@ -194,15 +224,31 @@ def touched_pages(layout, case, changes, fields):
 
 # ---- Why a case cannot be run ----
 
-def refuse_access(fields, case):
-    first = case["accesses"][0]
+def refuse_round(layout, steps, accesses):
+    if not accesses or accesses[0]["type"] != "fetch":
+        return "a round of accesses does not begin with the fetch of an instruction"
+    if len(data_of(accesses)) > len(ACCESS_REGISTERS):
+        return "more data accesses than registers for them"
+    for step in steps:
+        if step["type"] not in ROUND_STEPS:
+            return f"no such access: {step['type']}"
+        if step["type"] == "poke" and (number(step["address"]) & 7 or not layout.is_usable(number(step["address"]))):
+            return f"no word that can be changed at {step['address']}"
+    return None
+
+
+def refuse_access(layout, fields, case):
+    rounds = rounds_of(case)
+    for steps, accesses in rounds:
+        reason = refuse_round(layout, steps, accesses)
+        if reason:
+            return reason
+    steps, accesses = rounds[0]
     start = fields.get(FIELD_CS_BASE, 0) + fields.get(FIELD_RIP, 0)
     is_64 = fields.get(FIELD_ENTRY, 0) & 0x200 and fields.get(FIELD_CS_ACCESS, 0) & 0x2000
     start &= MASK64 if is_64 else 0xffffffff
-    if first["type"] != "fetch" or number(first["linear"]) != start:
+    if steps or number(accesses[0]["linear"]) != start:
         return "the first access is not the fetch of the guest's first instruction"
-    if sum(access["type"] != "fetch" for access in case["accesses"]) > len(ACCESS_REGISTERS):
-        return "more data accesses than registers for them"
     if fields.get(FIELD_INJECT, 0) >> 31 & 1:
         return "the VM entry injects an event"
     return None
@@ -224,7 +270,7 @@ def refuse(layout, case):
     template, changes = case["memory"]
     reason = refuse_memory(layout, layout.template_pages[template]) or refuse_memory(layout, numbers(changes))
     if reason is None and case["kind"] == "access":
-        return refuse_access(layout.fields_of(case), case)
+        return refuse_access(layout, layout.fields_of(case), case)
     return reason
 
 
@@ -255,15 +301,43 @@ def encode_fields(mapping):
     return struct.pack("<H", len(changes)) + b"".join(struct.pack("<IQ", *change) for change in changes)
 
 
-def registers_of(case):
-    """General-purpose registers at the guest's first instruction; `registers` of the case overrides."""
+def access_registers(accesses):
     registers = {}
-    data = [access for access in case.get("accesses", []) if access["type"] != "fetch"]
-    for access, (address, value) in zip(data, ACCESS_REGISTERS):
+    for access, (address, value) in zip(data_of(accesses), ACCESS_REGISTERS):
         registers[address] = number(access["linear"])
         registers[value] = number(access.get("value", 0))
+    return registers
+
+
+def encode_registers(registers):
+    return struct.pack("<B", len(registers)) + b"".join(
+        struct.pack("<BQ", GPRS.index(name), value & MASK64) for name, value in registers.items())
+
+
+def encode_round_step(step):
+    if step["type"] == "poke":
+        operands = number(step["address"]), number(step["value"]), 0
+    else:
+        operands = number(step["scope"]), *map(number, step["descriptor"])
+    return struct.pack("<BQQQ", ROUND_STEPS.index(step["type"]), *operands)
+
+
+def encode_round(layout, case, steps, accesses):
+    rip = number(accesses[0]["linear"]) - layout.fields_of(case).get(FIELD_CS_BASE, 0)
+    registers = {**access_registers(accesses), **numbers_of_names(case.get("registers", {}))}
+    return b"".join([struct.pack("<B", len(steps)), *map(encode_round_step, steps),
+                     struct.pack("<Q", rip & MASK64), encode_registers(registers)])
+
+
+def numbers_of_names(mapping):
+    return {name: number(value) for name, value in mapping.items()}
+
+
+def registers_of(case):
+    """General-purpose registers at the guest's first instruction; `registers` of the case overrides."""
+    registers = access_registers(rounds_of(case)[0][1])
     registers.update(instruction_registers(case.get("instruction", {})) if case["kind"] == "intercept" else {})
-    registers.update({name: number(value) for name, value in case.get("registers", {}).items()})
+    registers.update(numbers_of_names(case.get("registers", {})))
     return registers
 
 
@@ -316,16 +390,16 @@ def encode_guest(pages, case):
     flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
     landing = own_landing(layout, case, changes, fields)
     flags |= FLAG_LANDING if landing else 0
-    registers = registers_of(case)
+    rounds = rounds_of(case)[1:]
     return b"".join([
         struct.pack("<BBBBBIQQ", KIND_GUEST, flags, list(layout.vmcs).index(case["vmcs"][0]),
                     list(layout.memory).index(case["memory"][0]), layout.roots.index(case.get("root", "default")),
                     number(case.get("pkru", 0)), *(landing or (0, 0))),
-        struct.pack("<B", len(registers)),
-        b"".join(struct.pack("<BQ", GPRS.index(name), value & MASK64) for name, value in registers.items()),
+        encode_registers(registers_of(case)),
         encode_fields(case["vmcs"][1]),
         pages.list(touched_pages(layout, case, changes, fields)),
         struct.pack("<H", len(changes)), pages.words(changes),
+        struct.pack("<B", len(rounds)), *(encode_round(layout, case, *one) for one in rounds),
     ])
 
 
@@ -372,8 +446,8 @@ def encode_instructions(pages, case):
 
 
 def encode_case(pages, index, case):
-    if case["kind"] == "capture":
-        body = struct.pack("<B", KIND_CAPTURE)
+    if case["kind"] in ("capture", "example"):
+        body = struct.pack("<B", KIND_CAPTURE if case["kind"] == "capture" else KIND_EXAMPLE)
     elif case["kind"] == "instructions":
         body = encode_instructions(pages, case)
     else:
@@ -420,8 +494,11 @@ def parse_line(line):
         elif key == "m":
             pairs = (pair.split(":") for pair in value.split(","))
             memory = {int(word, 16) << 3: int(bits, 16) for word, bits in pairs}
+        elif key == "w":  # registers at the end of a round that another followed
+            words = (int(part, 16) for part in value.split(":"))
+            values.setdefault("w", []).append(dict(zip(("rax", "rcx", "rdx"), words)))
         else:
-            values.setdefault(key, value if key == "refused" else int(value, 16))
+            values[key] = value if key == "refused" else int(value, 16)
     return word, values, memory
 
 
@@ -477,15 +554,20 @@ def decode_guest_exception(values):
 
 
 def read_values(case, values):
-    data = [access for access in case["accesses"] if access["type"] != "fetch"]
-    registers = {id(access): pair[1] for access, pair in zip(data, ACCESS_REGISTERS)}
-    return [hexadecimal(values[registers[id(access)]] & ((1 << 8 * access["size"]) - 1))
-            if access["type"] == "read" else None for access in case["accesses"]]
+    """What each access read, null for those that read nothing."""
+    found, ends = [], [*(values["w"] or []), values]
+    for (steps, accesses), registers in zip(rounds_of(case), ends):
+        names = {id(access): pair[1] for access, pair in zip(data_of(accesses), ACCESS_REGISTERS)}
+        found += [None] * len(steps)
+        found += [hexadecimal(registers[names[id(access)]] & (1 << 8 * access["size"]) - 1)
+                  if access["type"] == "read" else None for access in accesses]
+    return found
 
 
 def decode_access_result(case, values):
-    last = case["accesses"][-1]
-    fetch = [access for access in case["accesses"] if access["type"] == "fetch"][-1]
+    accesses = rounds_of(case)[values["n"]][1]
+    last = accesses[-1]
+    fetch = [access for access in accesses if access["type"] == "fetch"][-1]
     here = values["cs"] + values["rip"]
     behind = number(fetch["linear"]) + fetch["size"]
     end = number(fetch["linear"]) if last is fetch else behind
@@ -497,7 +579,7 @@ def decode_access_result(case, values):
         if any(access["type"] == "read" for access in case["accesses"]):
             answer["values"] = read_values(case, values)
         return answer
-    if last is not fetch and same(here, behind) and values["r"] & 0xffff not in (62,):
+    if last is not fetch and same(here, behind) and values["r"] & 0xffff != 62:
         return not_runnable("the guest did not reach the VMCALL behind its last access")
     return decode_exit(values)
 
@@ -524,15 +606,19 @@ def decode_entry(layout, case, word, values, memory):
 
 
 def decode_intercept(layout, case, word, values, memory):
-    del layout, case, memory
+    del memory
     failure = decode_failure(word, values)
     if failure:
         return failure
     if values["vi"] >> 31 & 1:
         return decode_guest_exception(values)
-    if values["r"] & 0xffff == 18:
-        return {"result": "complete"}
-    return decode_exit(values)
+    if values["r"] & 0xffff == 18 and values["rip"] != layout.fields_of(case).get(FIELD_RIP, 0):
+        return {"result": "complete"}  # the VMCALL behind the instruction
+    answer = decode_exit(values)
+    if case["instruction"]["op"] == "code" and answer["result"] == "exit":
+        answer["instruction_length"] = values["il"]
+        answer["instruction_info"] = hexadecimal(values["in"])
+    return answer
 
 
 def decode_step(word):

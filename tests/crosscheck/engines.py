@@ -106,7 +106,7 @@ class Machine:
         for piece in self._pieces():
             *whole, self.rest = (self.rest + piece).split(b"\n")
             for raw in whole:
-                line = raw.decode("ascii", "replace").replace("\0", "").strip()
+                line = raw.decode("ascii", "replace").replace("\0", "").rstrip()
                 position = line.find(STARTED)
                 if position >= 0:
                     started += 1
@@ -144,13 +144,18 @@ class Machine:
         self.log.close()
 
 
+# 2 GBytes, as the recordings have it; what capturing a profile needs of a header.
+RAM = [["0x0", "0xa0000"], ["0x100000", "0x7ff00000"]]
+CAPTURE_HEADER = {"cpu": {"vmcs_fields": []}, "ram": RAM, "vmxon_pointer": "0x3200000", "vmcs_pointer": "0x3204000",
+                  "vmcs": {}, "memory": {"empty": {}}}
+
+
 class Engine:
     """What all engines share; a subclass says how its machine is started."""
 
     name = ""
     version = ""
     model = ""
-    ram = [["0x0", "0xa0000"], ["0x100000", "0x7ff00000"]]
 
     def __init__(self, payload=None, hang_seconds=HANG_SECONDS, cases_per_boot=CASES_PER_BOOT,
                  jobs=1):
@@ -167,9 +172,7 @@ class Engine:
 
     def capture_profile(self):
         """The header's `cpu` object: capability MSRs, CPUID leaves, VMCS fields that exist."""
-        header = {"cpu": {"vmcs_fields": []}, "ram": self.ram, "vmxon_pointer": "0x3200000",
-                  "vmcs_pointer": "0x3204000", "vmcs": {}, "memory": {"empty": {}}}
-        lines, ended = self._boot(batch.Layout(header), [(0, {"kind": "capture"})])
+        lines, ended, _ = self._boot(batch.Layout(CAPTURE_HEADER), [(0, {"kind": "capture"})])
         if 0 not in lines:
             raise EngineUnavailable(f"{self.name}: the machine's profile could not be captured ({ended})")
         return batch.decode_profile(lines[0])
@@ -190,13 +193,17 @@ class Engine:
                     progress(len(answers))
         return [answers[index] for index in range(len(cases))]
 
+    def run_example(self):
+        """The lines that the example hypervisor prints in the payload."""
+        return self._boot(batch.Layout(CAPTURE_HEADER), [(0, {"kind": "example"})])[2]
+
     # ---- Inside ----
 
     def _run_part(self, layout, part):
         """{number: answer} of (number, case) pairs: one machine, and another after each that did not survive."""
         answers = {}
         while part:
-            lines, ended = self._boot(layout, part)
+            lines, ended, _ = self._boot(layout, part)
             for index, case in part:
                 if index in lines:
                     answers[index] = batch.decode(layout, case, lines[index])
@@ -206,11 +213,11 @@ class Engine:
         return answers
 
     def _boot(self, layout, part):
-        """({number: line}, how it ended) of one machine."""
+        """({number: line}, how it ended, other lines) of one machine."""
         data = batch.encode(layout, part)
         numbers = {index for index, _ in part}
         directory = tempfile.mkdtemp(prefix="vmxsim-crosscheck-")
-        lines, complaints = {}, []
+        lines, others = {}, []
         try:
             machine = self.start(directory, data)
             try:
@@ -218,18 +225,18 @@ class Engine:
                     first = line.split(" ", 1)[0]
                     if first.isdigit() and int(first) in numbers:
                         lines[int(first)] = line
-                    elif line.startswith("payload: "):
-                        complaints.append(line)
+                    else:
+                        others.append(line)
             finally:
                 machine.close()
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-        for complaint in complaints:
-            if complaint.startswith("payload: no VMX"):
-                raise EngineUnavailable(f"{self.name}: {complaint}")
-        if not lines and STARTED not in "".join(complaints):
+        for line in others:
+            if line.startswith("payload: no VMX"):
+                raise EngineUnavailable(f"{self.name}: {line}")
+        if not lines and STARTED not in others:
             raise EngineUnavailable(f"{self.name}: the payload did not start ({machine.ended})")
-        return lines, machine.ended if machine.ended != "end" else "engine_crash"
+        return lines, machine.ended if machine.ended != "end" else "engine_crash", others
 
 
 BOCHS_CONFIGURATION = """\
@@ -283,7 +290,7 @@ class BochsEngine(Engine):
                 vgabios=first_file("/usr/share/bochs/VGABIOS-lgpl-latest", "/usr/share/vgabios/vgabios.bin",
                                    "/usr/local/share/bochs/VGABIOS-lgpl-latest")))
         with open(os.path.join(directory, "commands"), "w", encoding="ascii") as file:
-            file.write("c\n")
+            file.write("c\nc\n")  # the debugger stops at the start, and after a reset
         return Machine([self.program, "-q", "-f", "bochsrc", "-rc", "commands"], directory, self.hang_seconds)
 
 

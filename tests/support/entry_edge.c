@@ -135,17 +135,17 @@ void check_changes(const char *name, const struct vmxsim_entry_input *input)
 
     for (uint32_t i = 0; i < before.violation_count; i++) {
         const struct vmxsim_entry_violation *violation = &before.violation[i];
-        const uint16_t ordinal = violation->change.ordinal;
-        if (ordinal == VMXC_VMCS_FIELD_COUNT)
+        if (violation->change_count == 0)
             continue;
+        const struct vmxsim_entry_change *change = violation->change;
         struct vmxsim_vmcs changed = *input->vmcs;
         struct vmxsim_entry_input again = *input;
-        ck_assert_msg(violation->field[0] == ordinal, "%s: field at fault is not first", name);
+        ck_assert_msg(violation->field[0] == change->ordinal, "%s: field at fault is not first",
+                      name);
         ck_assert_msg(violation->offending == 0 ||
-                          violation->offending ==
-                              (changed.value[ordinal] ^ violation->change.value),
+                          violation->offending == (changed.value[change->ordinal] ^ change->value),
                       "%s: offending bits", name);
-        changed.value[ordinal] = violation->change.value;
+        vmxsim_entry_apply(violation, &changed);
         again.vmcs = &changed;
         vmxsim_entry_check(&again, &report);
         ck_assert_msg(!is_violated(violation->rule), "%s: the change does not help %s", name,

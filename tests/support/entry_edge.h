@@ -13,9 +13,8 @@
 #include "vmxcore/defs/segments.h"
 #include "vmxsim/entry.h"
 
-#define F(name)     VMXC_VMCS_ORDINAL_##name
-#define R(name)     VMXSIM_ENTRY_##name
-#define COUNT_OF(a) (sizeof(a) / sizeof(a)[0])
+#define F(name) VMXC_VMCS_ORDINAL_##name
+#define R(name) VMXSIM_ENTRY_##name
 
 /* The current VMCS. */
 #define VMCS_HPA UINT64_C(0x3000)

@@ -285,14 +285,19 @@ void entry_state_apply(struct entry_state *state, const struct entry_step *steps
         apply_step(state, steps);
 }
 
-void entry_state_check(struct entry_state *state, struct vmxsim_entry_report *report)
+struct vmxsim_entry_input entry_state_input(const struct entry_state *state)
 {
-    const struct vmxsim_entry_input input = {
+    return (struct vmxsim_entry_input){
         .vmcs = &state->vmcs,
         .profile = state->profile,
         .processor = &state->processor,
         .memory = state->memory,
     };
+}
+
+void entry_state_check(const struct entry_state *state, struct vmxsim_entry_report *report)
+{
+    const struct vmxsim_entry_input input = entry_state_input(state);
 
     vmxsim_entry_check(&input, report);
 }

@@ -135,6 +135,8 @@ void entry_state_init(struct entry_state *state, enum entry_profile profile, enu
 /* Applies the steps up to ENTRY_STEP_END. */
 void entry_state_apply(struct entry_state *state, const struct entry_step *steps);
 
-void entry_state_check(struct entry_state *state, struct vmxsim_entry_report *report);
+/* What vmxsim_entry_check is asked; lives as long as the state. */
+struct vmxsim_entry_input entry_state_input(const struct entry_state *state);
+void entry_state_check(const struct entry_state *state, struct vmxsim_entry_report *report);
 
 #endif

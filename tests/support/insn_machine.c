@@ -13,19 +13,28 @@
 
 /* ---- Profiles ---- */
 
-static struct vmxsim_profile *change_profile(const char *name, const struct msr_change *change)
+static void change_msr(json_t *cpu, const char *name, const struct msr_change *change)
+{
+    char key[16], value[32];
+    uint64_t old = 0;
+
+    if (vmxsim_profile_msr(vmxsim_profile_builtin(name), change->msr, &old) != VMXC_OK)
+        old = 0;
+    snprintf(key, sizeof(key), "0x%" PRIx32, change->msr);
+    snprintf(value, sizeof(value), "0x%" PRIx64, (old & ~change->clear) | change->set);
+    json_object_set_new(json_object_get(cpu, "msr"), key, json_string(value));
+}
+
+static struct vmxsim_profile *change_profile(const char *name, const struct msr_change *changes,
+                                             unsigned count)
 {
     struct vmxsim_profile *profile = NULL;
     char *text = vmxsim_profile_to_json(vmxsim_profile_builtin(name));
     json_t *cpu = json_loads(text, 0, NULL);
-    char key[16], value[32];
-    uint64_t old = 0;
 
     free(text);
-    ck_assert_int_eq(vmxsim_profile_msr(vmxsim_profile_builtin(name), change->msr, &old), VMXC_OK);
-    snprintf(key, sizeof(key), "0x%" PRIx32, change->msr);
-    snprintf(value, sizeof(value), "0x%" PRIx64, (old & ~change->clear) | change->set);
-    json_object_set_new(json_object_get(cpu, "msr"), key, json_string(value));
+    for (unsigned i = 0; i < count; i++)
+        change_msr(cpu, name, &changes[i]);
     text = json_dumps(cpu, JSON_COMPACT);
     ck_assert_int_eq(vmxsim_profile_from_json(text, strlen(text), "changed", &profile, NULL),
                      VMXC_OK);
@@ -48,13 +57,19 @@ static void write_headers(struct insn_machine *machine)
 void insn_machine_init(struct insn_machine *machine, const char *profile,
                        const struct msr_change *change)
 {
+    insn_machine_init_changed(machine, profile, change, change ? 1 : 0);
+}
+
+void insn_machine_init_changed(struct insn_machine *machine, const char *profile,
+                               const struct msr_change *changes, unsigned count)
+{
     const struct vmxsim_range ram = {.base = 0, .length = UINT64_C(32) << 20};
     const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
 
     memset(machine, 0, sizeof(*machine));
-    if (change)
-        machine->owned = change_profile(profile, change);
-    machine->profile = change ? machine->owned : vmxsim_profile_builtin(profile);
+    if (count > 0)
+        machine->owned = change_profile(profile, changes, count);
+    machine->profile = count > 0 ? machine->owned : vmxsim_profile_builtin(profile);
     ck_assert_int_eq(vmxsim_memory_create(&config, &machine->memory, NULL), VMXC_OK);
     ck_assert_int_eq(vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu), VMXC_OK);
     write_headers(machine);

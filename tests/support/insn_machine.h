@@ -27,7 +27,7 @@ struct insn_machine {
     uint64_t rflags;                  /* before it */
 };
 
-/* An MSR of a built-in profile with bits cleared, then bits set. */
+/* An MSR of a built-in profile with bits cleared, then bits set; one that the profile does not list is 0 before. */
 struct msr_change {
     uint32_t msr;
     uint64_t clear, set;
@@ -36,6 +36,9 @@ struct msr_change {
 /* Outside VMX operation, 64-bit code at CPL 0. `change` may be NULL. */
 void insn_machine_init(struct insn_machine *machine, const char *profile,
                        const struct msr_change *change);
+/* The same with several MSRs changed. */
+void insn_machine_init_changed(struct insn_machine *machine, const char *profile,
+                               const struct msr_change *changes, unsigned count);
 void insn_machine_fini(struct insn_machine *machine);
 
 /* As vmxsim_cpu_reset with the usual 64-bit root state; memory stays. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/machine.h"
 
-#include <check.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "support/require.h"
 
 const char *const guest_mode_names[GUEST_MODES] = {"no paging", "32-bit", "PAE", "4-level",
                                                    "5-level"};
@@ -22,7 +23,7 @@ unsigned guest_levels(enum guest_mode mode)
 static void clear_hex(json_t *holder, const char *key, uint64_t mask)
 {
     const char *text = json_string_value(json_object_get(holder, key));
-    ck_assert_msg(text != NULL, "the profile has no %s", key);
+    require(text != NULL, "the profile has no %s", key);
     char changed[32];
     snprintf(changed, sizeof(changed), "0x%" PRIx64, (uint64_t)strtoull(text, NULL, 16) & ~mask);
     json_object_set_new(holder, key, json_string(changed));
@@ -31,7 +32,7 @@ static void clear_hex(json_t *holder, const char *key, uint64_t mask)
 static void clear_cpuid(json_t *cpu, const char *leaf, size_t index, uint32_t mask)
 {
     json_t *registers = json_object_get(json_object_get(cpu, "cpuid"), leaf);
-    ck_assert_msg(json_is_array(registers), "the profile has no CPUID leaf %s", leaf);
+    require(json_is_array(registers), "the profile has no CPUID leaf %s", leaf);
     const uint64_t value = strtoull(json_string_value(json_array_get(registers, index)), NULL, 16);
     char changed[32];
     snprintf(changed, sizeof(changed), "0x%" PRIx64, value & ~(uint64_t)mask);
@@ -42,7 +43,7 @@ static void set_maxphyaddr(json_t *cpu, unsigned bits)
 {
     json_object_set_new(cpu, "maxphyaddr", json_integer(bits));
     json_t *registers = json_object_get(json_object_get(cpu, "cpuid"), "0x80000008.0");
-    ck_assert_msg(json_is_array(registers), "the profile has no CPUID leaf 80000008H");
+    require(json_is_array(registers), "the profile has no CPUID leaf 80000008H");
     const uint64_t eax = strtoull(json_string_value(json_array_get(registers, 0)), NULL, 16);
     char changed[32];
     snprintf(changed, sizeof(changed), "0x%" PRIx64, (eax & ~UINT64_C(0xff)) | bits);
@@ -53,8 +54,8 @@ struct vmxsim_profile *profile_from_text(const char *text)
 {
     struct vmxsim_profile *profile = NULL;
     struct vmxsim_error error = {0};
-    ck_assert_msg(vmxsim_profile_from_json(text, strlen(text), "test", &profile, &error) == VMXC_OK,
-                  "%s", error.text);
+    require(vmxsim_profile_from_json(text, strlen(text), "test", &profile, &error) == VMXC_OK, "%s",
+            error.text);
     return profile;
 }
 
@@ -62,7 +63,7 @@ struct vmxsim_profile *profile_make(const struct profile_changes *changes)
 {
     char *text = vmxsim_profile_to_json(vmxsim_profile_builtin("everything"));
     json_t *cpu = json_loads(text, 0, NULL);
-    ck_assert_ptr_nonnull(cpu);
+    require_that(cpu != NULL);
     free(text);
 
     json_t *msrs = json_object_get(cpu, "msr");
@@ -91,10 +92,10 @@ void machine_init(struct machine *machine, const struct profile_changes *changes
 
     memset(machine, 0, sizeof(*machine));
     enum vmxc_status status = vmxsim_memory_create(&config, &machine->memory, &error);
-    ck_assert_msg(status == VMXC_OK, "%s", error.text);
+    require(status == VMXC_OK, "%s", error.text);
     machine->profile = profile_make(changes != NULL ? changes : &none);
     status = vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu);
-    ck_assert_int_eq(status, VMXC_OK);
+    require_that(status == VMXC_OK);
     machine->next_table = MACHINE_TABLES;
     VMXSIM_VMCS(&machine->vmcs, VMCS_LINK_POINTER) = ~UINT64_C(0);
 }
@@ -195,7 +196,7 @@ void machine_load(struct machine *machine)
     struct vmxsim_error error;
     const enum vmxc_status status = vmxsim_cpu_load_guest(machine->cpu, &machine->vmcs, &error);
     if (status != VMXC_OK)
-        ck_abort_msg("the processor refuses the guest: %s", error.text);
+        require(false, "the processor refuses the guest: %s", error.text);
 }
 
 struct vmxsim_outcome machine_access(struct machine *machine, enum vmxsim_access_type type,
@@ -212,7 +213,7 @@ struct vmxsim_outcome machine_access_as(struct machine *machine, const struct vm
     struct vmxsim_outcome outcome;
     const enum vmxc_status status = vmxsim_guest_access(machine->cpu, access, &outcome, trail);
     if (status != VMXC_OK)
-        ck_abort_msg("the access was refused: status %d", (int)status);
+        require(false, "the access was refused: status %d", (int)status);
     return outcome;
 }
 

@@ -20,14 +20,39 @@ struct rng rng_for_sequence(uint64_t seed, uint64_t index)
     return rng_seeded(mix(seed + GOLDEN_GAMMA) ^ mix(~index));
 }
 
+struct rng rng_from_bytes(const uint8_t *bytes, size_t size)
+{
+    return (struct rng){.bytes = bytes, .left = size};
+}
+
+bool rng_is_spent(const struct rng *rng)
+{
+    return rng->bytes != NULL && rng->left == 0;
+}
+
+static uint64_t take(struct rng *rng, unsigned size)
+{
+    uint64_t number = 0;
+
+    for (unsigned i = 0; i < size && rng->left > 0; i++) {
+        number |= (uint64_t)*rng->bytes++ << (8 * i);
+        rng->left--;
+    }
+    return number;
+}
+
 uint64_t rng_next(struct rng *rng)
 {
+    if (rng->bytes != NULL)
+        return take(rng, 8);
     rng->state += GOLDEN_GAMMA;
     return mix(rng->state);
 }
 
 uint64_t rng_below(struct rng *rng, uint64_t bound)
 {
+    if (rng->bytes != NULL)
+        return take(rng, bound <= 256 ? 1 : bound <= 65536 ? 2 : 4) % bound;
     return ((rng_next(rng) >> 32) * bound) >> 32;
 }
 

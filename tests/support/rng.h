@@ -10,16 +10,26 @@
 #define VMXSIM_TESTS_RNG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct rng {
     uint64_t state;
+    const uint8_t *bytes; /* NULL: numbers come from the state */
+    size_t left;          /* bytes */
 };
 
 struct rng rng_seeded(uint64_t seed);
 
 /* A stream of its own for the index-th sequence of a run, so that any one sequence can be repeated alone. */
 struct rng rng_for_sequence(uint64_t seed, uint64_t index);
+
+/*
+ * Choices that somebody else makes: numbers are the bytes themselves, 0 when they are spent. The bytes stay the
+ * caller's. Small choices take few bytes.
+ */
+struct rng rng_from_bytes(const uint8_t *bytes, size_t size);
+bool rng_is_spent(const struct rng *rng);
 
 uint64_t rng_next(struct rng *rng);
 

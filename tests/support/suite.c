@@ -3,6 +3,15 @@
 
 #include <stdlib.h>
 
+TCase *suite_case(Suite *suite, const char *name, void (*set_up)(void), void (*tear_down)(void))
+{
+    TCase *const tcase = tcase_create(name);
+
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
 int run_suite(Suite *suite)
 {
     SRunner *const runner = srunner_create(suite);

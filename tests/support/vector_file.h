@@ -38,6 +38,12 @@ extern char vector_directory[], vector_path[], vector_deviations_path[];
 void vector_file_setup(void);
 void vector_file_teardown(void);
 
+/* The processor becomes the built-in profile "everything". */
+void vector_file_use_everything(void);
+
+/* EPT paging-write control: no VM-entry rule is broken, but the model does not have it. */
+#define VECTOR_UNSUPPORTED "\"0x4002\":\"0x96026172\",\"0x2034\":\"0x4\""
+
 /* Replaces `find`, which occurs once in the line. */
 void vector_line_replace(unsigned line, const char *find, const char *with);
 void vector_line_set(unsigned line, const char *text);

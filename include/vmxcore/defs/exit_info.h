@@ -59,10 +59,27 @@ enum vmxc_cr_access {
 /* MWAIT. */
 #define VMXC_QUALIFICATION_MWAIT_ARMED VMXC_BIT(0) /* address-range monitoring hardware is armed */
 
+/* WRMSR: it was WRMSRNS. WBINVD: it was WBNOINVD. */
+#define VMXC_QUALIFICATION_OTHER_FORM VMXC_BIT(0)
+
+/* Accesses to the APIC-access page; APIC writes have the offset alone. */
+#define VMXC_QUALIFICATION_APIC_OFFSET       VMXC_BITS(11, 0)
+#define VMXC_QUALIFICATION_APIC_TYPE         VMXC_BITS(15, 12)
+#define VMXC_QUALIFICATION_APIC_ASYNCHRONOUS VMXC_BIT(16)
+
+/* Instruction timeout. */
+#define VMXC_QUALIFICATION_CONTEXT_INVALID VMXC_BIT(0) /* the guest cannot be resumed */
+
+/* Start-up IPIs, virtualized EOI. */
+#define VMXC_QUALIFICATION_VECTOR VMXC_BITS(7, 0)
+
+/* Accesses to MSRs whose index is no register of its own. */
+#define VMXC_QUALIFICATION_MSR VMXC_BITS(31, 0)
+
 /* SPP-related events. */
 #define VMXC_QUALIFICATION_SPPT_MISS VMXC_BIT(11) /* 0: misconfiguration */
 
-/* EPT violations, SPP-related events, page-modification log full. */
+/* EPT violations, SPP-related events, page-modification log full, instruction timeout. */
 #define VMXC_QUALIFICATION_NMI_UNBLOCKING VMXC_BIT(12) /* due to IRET */
 
 /* ---- VM-exit instruction information ---- */
@@ -84,13 +101,43 @@ enum vmxc_cr_access {
 
 /* Which parts the information of an instruction has. "Memory" is scale, address size, segment, index and base. */
 enum vmxc_instruction_layout {
-    VMXC_INSTRUCTION_LAYOUT_NONE,
+    VMXC_INSTRUCTION_LAYOUT_NONE,        /* undefined */
+    VMXC_INSTRUCTION_LAYOUT_STRING,      /* INS, OUTS: address size; OUTS: segment */
     VMXC_INSTRUCTION_LAYOUT_MEMORY,      /* VMCLEAR, VMPTRLD, VMPTRST, VMXON, XSAVES, XRSTORS */
     VMXC_INSTRUCTION_LAYOUT_MEMORY_REG2, /* INVEPT, INVPCID, INVVPID */
     VMXC_INSTRUCTION_LAYOUT_GDTR_IDTR,   /* memory, operand size, identity */
     VMXC_INSTRUCTION_LAYOUT_LDTR_TR,     /* memory or register, identity */
-    VMXC_INSTRUCTION_LAYOUT_RANDOM,      /* RDRAND, RDSEED: register and its size */
+    VMXC_INSTRUCTION_LAYOUT_RANDOM,      /* RDRAND, RDSEED, TPAUSE, UMWAIT: register and its size */
     VMXC_INSTRUCTION_LAYOUT_VMREAD,      /* VMREAD, VMWRITE: memory or register, second register */
+    VMXC_INSTRUCTION_LAYOUT_REGISTER,    /* MSR accesses by URDMSR ... RDMSR (immediate form) */
+    VMXC_INSTRUCTION_LAYOUT_XMM,         /* LOADIWKEY: both registers are XMM registers */
+    VMXC_INSTRUCTION_LAYOUT_COUNT
+};
+
+/* What the exit qualification of an exit reason holds. */
+enum vmxc_qualification_layout {
+    VMXC_QUALIFICATION_LAYOUT_NONE,  /* cleared */
+    VMXC_QUALIFICATION_LAYOUT_EVENT, /* #DB: causes; #PF: linear address; otherwise cleared */
+    VMXC_QUALIFICATION_LAYOUT_VECTOR,
+    VMXC_QUALIFICATION_LAYOUT_TASK_SWITCH,
+    VMXC_QUALIFICATION_LAYOUT_LINEAR_ADDRESS,
+    VMXC_QUALIFICATION_LAYOUT_DISPLACEMENT, /* of the memory operand; RIP-relative: plus RIP */
+    VMXC_QUALIFICATION_LAYOUT_CR,
+    VMXC_QUALIFICATION_LAYOUT_DR,
+    VMXC_QUALIFICATION_LAYOUT_IO,
+    VMXC_QUALIFICATION_LAYOUT_WRMSR,       /* WRMSR, or WRMSRNS */
+    VMXC_QUALIFICATION_LAYOUT_GUEST_STATE, /* failed VM entry: which check */
+    VMXC_QUALIFICATION_LAYOUT_MSR_ENTRY,   /* failed VM entry: number of the entry, from 1 */
+    VMXC_QUALIFICATION_LAYOUT_MWAIT,
+    VMXC_QUALIFICATION_LAYOUT_APIC_ACCESS,
+    VMXC_QUALIFICATION_LAYOUT_APIC_WRITE, /* offset in the page */
+    VMXC_QUALIFICATION_LAYOUT_EPT_VIOLATION,
+    VMXC_QUALIFICATION_LAYOUT_WBINVD, /* WBINVD, or WBNOINVD */
+    VMXC_QUALIFICATION_LAYOUT_LOG_FULL,
+    VMXC_QUALIFICATION_LAYOUT_SPP,
+    VMXC_QUALIFICATION_LAYOUT_TIMEOUT,
+    VMXC_QUALIFICATION_LAYOUT_MSR, /* its index */
+    VMXC_QUALIFICATION_LAYOUT_COUNT
 };
 
 /* ---- VMX-abort indicators ---- */

@@ -71,6 +71,10 @@
 #define VMXC_MSR_TSC_DEADLINE        UINT32_C(0x6e0)
 #define VMXC_MSR_PKRS                UINT32_C(0x6e1)
 #define VMXC_MSR_X2APIC_FIRST        UINT32_C(0x800)
+#define VMXC_MSR_X2APIC_TPR          UINT32_C(0x808)
+#define VMXC_MSR_X2APIC_EOI          UINT32_C(0x80b)
+#define VMXC_MSR_X2APIC_ICR          UINT32_C(0x830)
+#define VMXC_MSR_X2APIC_SELF_IPI     UINT32_C(0x83f)
 #define VMXC_MSR_X2APIC_LAST         UINT32_C(0x8ff)
 #define VMXC_MSR_BNDCFGS             UINT32_C(0xd90)
 #define VMXC_MSR_XSS                 UINT32_C(0xda0)
@@ -184,6 +188,10 @@
 #define VMXC_VMX_BASIC_TRUE_CONTROLS    VMXC_BIT(55)      /* the IA32_VMX_TRUE_*_CTLS MSRs exist */
 #define VMXC_VMX_BASIC_ANY_ERROR_CODE   VMXC_BIT(56)      /* may go with any exception */
 #define VMXC_VMX_BASIC_NESTED_EXCEPTION VMXC_BIT(58)      /* with FRED */
+
+/* IA32_SMM_MONITOR_CTL. */
+#define VMXC_SMM_MONITOR_CTL_VALID     VMXC_BIT(0)
+#define VMXC_SMM_MONITOR_CTL_MSEG_BASE VMXC_BITS(31, 12)
 
 /* IA32_VMX_MISC. */
 #define VMXC_VMX_MISC_PREEMPTION_TIMER_RATE  VMXC_BITS(4, 0) /* counts when this TSC bit changes */

@@ -21,6 +21,7 @@ enum case_kind {
     KIND_GUEST,
     KIND_INSTRUCTIONS,
     KIND_CAPTURE,
+    KIND_EXAMPLE,
 };
 
 static _Noreturn void refuse(const char *text)
@@ -133,6 +134,8 @@ static void run_case(const struct batch *batch, struct cursor *cases)
         instructions_case_run(batch, number, &cursor);
     else if (kind == KIND_CAPTURE)
         capture_run(batch);
+    else if (kind == KIND_EXAMPLE)
+        example_run();
     else
         console_text(" unknown");
     console_flush();

@@ -35,6 +35,10 @@ static void capture_cpuid(void)
         vmxc_insn_native.cpuid(NULL, leaves[i].leaf & 0x80000000, 0, largest);
         if (leaves[i].leaf > largest[0])
             continue;
+        /* Leaves 7 and 14H say in EAX of subleaf 0 how many they have. */
+        vmxc_insn_native.cpuid(NULL, leaves[i].leaf, 0, largest);
+        if ((leaves[i].leaf == 7 || leaves[i].leaf == 0x14) && leaves[i].subleaf > largest[0])
+            continue;
         vmxc_insn_native.cpuid(NULL, leaves[i].leaf, leaves[i].subleaf, registers);
         console_print(" cpuid:%x.%x=%x,%x,%x,%x", (unsigned)leaves[i].leaf,
                       (unsigned)leaves[i].subleaf, (unsigned)registers[0], (unsigned)registers[1],

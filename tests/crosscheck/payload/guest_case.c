@@ -3,12 +3,14 @@
  * Experiments with a guest, in the order of what happens:
  *
  *     memory and VMCS as the case says -> registers, nothing cached -> VMLAUNCH or VMRESUME -> what came back
+ *         ^                                                                                        |
+ *         '-- next round: memory changed, INVEPT, INVVPID; other registers; VMRESUME <-- VMCALL ---'
  *
  * What came back is printed raw; batch.py makes an answer of it.
  */
 #include "payload.h"
 
-#include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/exit_reason.h"
 #include "vmxcore/defs/msr.h"
 #include "vmxcore/defs/vmcs.h"
 #include "vmxcore/insn_native.h"
@@ -28,8 +30,8 @@ struct guest_case {
     uint8_t flags, vmcs_template, memory_template, root;
     uint32_t pkru;
     uint64_t landing_rip, landing_cr3; /* where this case, unlike its template, makes the exit go */
-    struct cursor fields, gprs, scan;
-    uint32_t field_count, gpr_count, scan_count;
+    struct cursor fields, gprs, scan, rounds;
+    uint32_t field_count, gpr_count, scan_count, round_count;
 };
 
 static bool in_vmx;
@@ -162,12 +164,12 @@ static void invalidate_body(void *argument)
     (void)vmxc_insn_native.invvpid(NULL, VMXC_INVVPID_ALL, 0, 0);
 }
 
-static void set_gprs(struct guest_case *guest)
+static void set_gprs(struct cursor *gprs, uint32_t count)
 {
     guest_gprs = (struct vmxc_gprs){.value = {0}};
-    for (uint32_t i = 0; i < guest->gpr_count; i++) {
-        const uint8_t number = take_u8(&guest->gprs);
-        guest_gprs.value[number % VMXC_GPR_COUNT] = take_u64(&guest->gprs);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t number = take_u8(gprs);
+        guest_gprs.value[number % VMXC_GPR_COUNT] = take_u64(gprs);
     }
 }
 
@@ -176,7 +178,7 @@ static void set_processor(struct guest_case *guest)
     const uint64_t zero = 0;
 
     saved_msrs_restore();
-    set_gprs(guest);
+    set_gprs(&guest->gprs, guest->gpr_count);
     set_pkru(guest->pkru);
     (void)trap_run(invalidate_body, NULL);
     __asm__ volatile("mov %0, %%cr2" : : "r"(zero));
@@ -193,6 +195,76 @@ static void enter_body(void *argument)
     watchdog_start();
     *result = guest_enter(*result);
     watchdog_stop();
+}
+
+/* ---- More than one round ---- */
+
+enum round_op {
+    ROUND_POKE,
+    ROUND_INVEPT,
+    ROUND_INVVPID,
+};
+
+struct round_step {
+    enum round_op op;
+    uint64_t a, b, c;
+};
+
+static void round_step_body(void *argument)
+{
+    const struct round_step *const step = argument;
+
+    if (step->op == ROUND_POKE)
+        *(volatile uint64_t *)(uintptr_t)step->a = step->b;
+    else if (step->op == ROUND_INVEPT)
+        (void)raw_invept(step->a, step->b, step->c);
+    else
+        (void)raw_invvpid(step->a, step->b, step->c);
+}
+
+/* What happens between two rounds; false: the processor has refused. */
+static bool between_rounds(struct cursor *rounds)
+{
+    bool good = true;
+
+    for (uint32_t i = take_u8(rounds); i != 0; i--) {
+        struct round_step step;
+
+        step.op = take_u8(rounds);
+        step.a = take_u64(rounds);
+        step.b = take_u64(rounds);
+        step.c = take_u64(rounds);
+        good = good && trap_run(round_step_body, &step) == 0;
+    }
+    vmwrite(VMXC_VMCS_GUEST_RIP, take_u64(rounds));
+    const uint32_t gpr_count = take_u8(rounds);
+    set_gprs(rounds, gpr_count);
+    return good;
+}
+
+/* The rounds behind the first, as long as each ends with VMCALL. */
+static int run_rounds(struct guest_case *guest, int *result)
+{
+    int caught = 0;
+
+    for (uint32_t i = 1; i <= guest->round_count && !caught && *result == VMXC_INSN_VM_EXIT &&
+                         vmread(VMXC_VMCS_EXIT_REASON) == VMXC_EXIT_REASON_VMCALL;
+         i++) {
+        console_text(" w=");
+        console_hex(guest_gprs.value[VMXC_GPR_RAX]);
+        console_text(":");
+        console_hex(guest_gprs.value[VMXC_GPR_RCX]);
+        console_text(":");
+        console_hex(guest_gprs.value[VMXC_GPR_RDX]);
+        console_key("n", i);
+        if (!between_rounds(&guest->rounds)) {
+            console_text(" refused=invalidation");
+            break;
+        }
+        *result = 1;
+        caught = trap_run(enter_body, result);
+    }
+    return caught;
 }
 
 /* ---- What came back ---- */
@@ -270,6 +342,8 @@ static void parse_guest(struct guest_case *guest, struct cursor *cursor)
     guest->scan.end = cursor->next;
     memory_use_template(guest->memory_template);
     memory_apply(cursor, take_u16(cursor));
+    guest->round_count = take_u8(cursor);
+    guest->rounds = *cursor;
 }
 
 static bool prepare(const struct batch *batch, struct guest_case *guest)
@@ -298,8 +372,10 @@ void guest_case_run(const struct batch *batch, uint32_t number, struct cursor *c
         int result = (guest.flags & FLAG_RESUME) ? 1 : 0;
         if (guest.flags & FLAG_LANDING)
             landing_place(guest.landing_rip, guest.landing_cr3);
-        const int caught = trap_run(enter_body, &result);
+        int caught = trap_run(enter_body, &result);
 
+        if (!caught)
+            caught = run_rounds(&guest, &result);
         if (guest.flags & FLAG_LANDING)
             landing_remove(guest.landing_rip, guest.landing_cr3);
         root_state_set(&batch->roots[guest.root]);

@@ -76,23 +76,21 @@ struct descriptor {
     uint64_t low, high;
 };
 
-static int raw_invept(uint64_t type, struct descriptor descriptor)
+int raw_invept(uint64_t type, uint64_t low, uint64_t high)
 {
+    const struct descriptor descriptor = {low, high};
     bool invalid, valid;
 
-    __asm__ volatile("invept %2, %3"
-                     : VMX_FLAGS(invalid, valid)
-                     : "m"(descriptor), "r"(type));
+    __asm__ volatile("invept %2, %3" : VMX_FLAGS(invalid, valid) : "m"(descriptor), "r"(type));
     return result_of(invalid, valid);
 }
 
-static int raw_invvpid(uint64_t type, struct descriptor descriptor)
+int raw_invvpid(uint64_t type, uint64_t low, uint64_t high)
 {
+    const struct descriptor descriptor = {low, high};
     bool invalid, valid;
 
-    __asm__ volatile("invvpid %2, %3"
-                     : VMX_FLAGS(invalid, valid)
-                     : "m"(descriptor), "r"(type));
+    __asm__ volatile("invvpid %2, %3" : VMX_FLAGS(invalid, valid) : "m"(descriptor), "r"(type));
     return result_of(invalid, valid);
 }
 
@@ -178,13 +176,11 @@ static int run_memory(struct step *step)
 
 static int run_other(struct step *step)
 {
-    const struct descriptor descriptor = {step->b, step->c};
-
     switch (step->op) {
     case STEP_INVEPT:
-        return raw_invept(step->a, descriptor);
+        return raw_invept(step->a, step->b, step->c);
     case STEP_INVVPID:
-        return raw_invvpid(step->a, descriptor);
+        return raw_invvpid(step->a, step->b, step->c);
     case STEP_VMCALL:
         return vmcall();
     case STEP_VMFUNC:

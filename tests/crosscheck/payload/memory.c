@@ -10,15 +10,15 @@
 #include "internal/string.h"
 #include "vmxcore/insn_native.h"
 
-#define PAGE_WORDS   (VMXC_PAGE_SIZE / 8)
-#define NO_TEMPLATE  UINT32_MAX
-#define CR4_OSFXSR   UINT64_C(0x200)
-#define MAX_CHANGES  16384
+#define PAGE_WORDS  (VMXC_PAGE_SIZE / 8)
+#define NO_TEMPLATE UINT32_MAX
+#define CR4_OSFXSR  UINT64_C(0x200)
+#define MAX_CHANGES 16384
 
 static struct page {
     uint64_t *words, *image;
     uint64_t hpa;
-} *pages;
+} * pages;
 static uint32_t page_count;
 static const struct batch *current_batch;
 static uint32_t current_template = NO_TEMPLATE;
@@ -26,7 +26,7 @@ static uint32_t current_template = NO_TEMPLATE;
 static struct change {
     uint32_t reference;
     uint64_t before;
-} *changes;
+} * changes;
 static uint32_t change_count;
 
 /* ---- A heap that never gives anything back, and the HAL over it ---- */
@@ -161,8 +161,8 @@ void memory_apply(struct cursor *cursor, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t reference = take_u32(cursor);
 
-        changes[change_count++] = (struct change){
-            reference, pages[reference >> 9].image[reference & (PAGE_WORDS - 1)]};
+        changes[change_count++] =
+            (struct change){reference, pages[reference >> 9].image[reference & (PAGE_WORDS - 1)]};
         set_word(reference, take_u64(cursor));
     }
 }

@@ -5,6 +5,7 @@
  *     payload_main -> batch_run -> guest_case_run          kinds access, entry, intercept
  *                               -> instructions_case_run   kind instructions
  *                               -> capture_run             the machine's capabilities
+ *                               -> example_run             the hypervisor of examples/
  */
 #ifndef PAYLOAD_H
 #define PAYLOAD_H
@@ -111,6 +112,8 @@ void memory_restore(struct cursor *pages, uint32_t count);
 
 /* ---- Experiments ---- */
 
+int raw_invept(uint64_t type, uint64_t low, uint64_t high); /* enum vmxc_insn_result */
+int raw_invvpid(uint64_t type, uint64_t low, uint64_t high);
 void vmx_leave(void);
 bool vmcs_load(const struct batch *batch);
 void vmcs_fill(const struct batch *batch, uint32_t template_number, struct cursor *changes,
@@ -118,5 +121,6 @@ void vmcs_fill(const struct batch *batch, uint32_t template_number, struct curso
 void guest_case_run(const struct batch *batch, uint32_t number, struct cursor *cursor);
 void instructions_case_run(const struct batch *batch, uint32_t number, struct cursor *cursor);
 void capture_run(const struct batch *batch);
+void example_run(void);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "payload.h"
 
-#define GATE_COUNT  32
-#define GATE_SIZE   16 /* bytes of code per gate, in start.S */
-#define GATE_TYPE   UINT64_C(0x8e)
-#define WITH_ERROR_CODE                                                                            \
-    (1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21 |        \
+#define GATE_COUNT 32
+#define GATE_SIZE  16 /* bytes of code per gate, in start.S */
+#define GATE_TYPE  UINT64_C(0x8e)
+#define WITH_ERROR_CODE                                                                     \
+    (1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21 | \
      1u << 29 | 1u << 30)
 
 extern uint8_t trap_gates[];

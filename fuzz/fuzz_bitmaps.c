@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * I/O and MSR bitmaps: what libvmxcore writes, what it says it wrote, what the model decides, and a plain array agree
+ * at both ends of every range that an operation touches.
+ *
+ * Input: operations of 6 bytes: which (1), first (2), length (2), how (1).
+ */
+#include "harness.h"
+
+#include <string.h>
+
+#include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/msr.h"
+#include "vmxcore/io_bitmap.h"
+#include "vmxcore/msr_bitmap.h"
+#include "vmxsim/intercept.h"
+
+#define RAM_SIZE (UINT64_C(1) << 20)
+
+enum { PORTS = 0x10000, RANGE_MSRS = 0x2000, MSRS = 2 * RANGE_MSRS, AROUND = 3 };
+enum operation { IO_PORT, IO_RANGE, IO_ALL, MSR_ONE, MSR_RANGE, MSR_ALL, OPERATIONS };
+
+static struct vmxsim_memory *memory;
+static struct vmxsim_cpu *cpu;
+static struct vmxc_io_bitmap io;
+static struct vmxc_msr_bitmap msrs;
+
+/* What should exit. */
+static bool port_exits[PORTS];
+static bool msr_exits[2][MSRS]; /* reads, writes */
+
+static uint32_t msr_number(unsigned index)
+{
+    return index < RANGE_MSRS ? index : UINT32_C(0xc0000000) + index - RANGE_MSRS;
+}
+
+/* ---- Set-up ---- */
+
+static void load_guest(void)
+{
+    struct vmxsim_vmcs vmcs;
+    struct vmxsim_error error;
+    vmxc_hpa_t a_hpa, b_hpa, msr_hpa;
+
+    memset(&vmcs, 0, sizeof vmcs);
+    REQUIRE(vmxc_io_bitmap_hpa(&io, &a_hpa, &b_hpa) == VMXC_OK &&
+                vmxc_msr_bitmap_hpa(&msrs, &msr_hpa) == VMXC_OK,
+            "no bitmaps");
+    VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) =
+        VMXC_PRIMARY_USE_IO_BITMAPS | VMXC_PRIMARY_USE_MSR_BITMAPS;
+    VMXSIM_VMCS(&vmcs, IO_BITMAP_A_ADDRESS) = a_hpa;
+    VMXSIM_VMCS(&vmcs, IO_BITMAP_B_ADDRESS) = b_hpa;
+    VMXSIM_VMCS(&vmcs, MSR_BITMAP_ADDRESS) = msr_hpa;
+    VMXSIM_VMCS(&vmcs, GUEST_CR0) = 0x21; /* protected mode without paging */
+    VMXSIM_VMCS(&vmcs, GUEST_RFLAGS) = 2;
+    REQUIRE(vmxsim_cpu_load_guest(cpu, &vmcs, &error) == VMXC_OK, "%s", error.text);
+}
+
+static void set_up(void)
+{
+    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
+    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1};
+    const struct vmxsim_profile *profile = vmxsim_profile_builtin("icelake");
+
+    REQUIRE(vmxsim_memory_create(&config, &memory, NULL) == VMXC_OK &&
+                vmxsim_cpu_create(memory, profile, &cpu) == VMXC_OK,
+            "no machine");
+}
+
+/* ---- Operations ---- */
+
+static void set_ports(unsigned first, unsigned last, bool exits)
+{
+    for (unsigned port = first; port <= last; port++)
+        port_exits[port] = exits;
+}
+
+static void set_msrs(unsigned first, unsigned last, uint32_t access, bool exits)
+{
+    for (unsigned index = first; index <= last; index++) {
+        for (unsigned write = 0; write < 2; write++) {
+            if (access & (1u << write))
+                msr_exits[write][index] = exits;
+        }
+    }
+}
+
+static void must(enum vmxc_status status)
+{
+    REQUIRE(status == VMXC_OK, "status %d", status);
+}
+
+static void perform_io(enum operation operation, unsigned first, unsigned length, bool exits)
+{
+    const enum vmxc_intercept intercept = exits ? VMXC_INTERCEPT : VMXC_PASSTHROUGH;
+    const uint32_t sizes[] = {1, 2, 4, 1};
+    const uint32_t size = sizes[length & 3];
+    const unsigned last = first + length < PORTS ? first + length : PORTS - 1;
+
+    if (operation == IO_ALL) {
+        must(exits ? vmxc_io_bitmap_intercept_all(&io) : vmxc_io_bitmap_passthrough_all(&io));
+        set_ports(0, PORTS - 1, exits);
+    } else if (operation == IO_RANGE) {
+        must(vmxc_io_bitmap_set_range(&io, (uint16_t)first, (uint16_t)last, intercept));
+        set_ports(first, last, exits);
+    } else if (first + size > PORTS) {
+        REQUIRE(vmxc_io_bitmap_set(&io, (uint16_t)first, size, intercept) != VMXC_OK,
+                "ports %u to %u are set", first, first + size - 1);
+    } else {
+        must(vmxc_io_bitmap_set(&io, (uint16_t)first, size, intercept));
+        set_ports(first, first + size - 1, exits);
+    }
+}
+
+static void perform_msr(enum operation operation, unsigned first, unsigned length, bool exits,
+                        uint32_t access)
+{
+    const enum vmxc_intercept intercept = exits ? VMXC_INTERCEPT : VMXC_PASSTHROUGH;
+    const unsigned limit = first < RANGE_MSRS ? RANGE_MSRS : MSRS;
+    const unsigned last = first + length < limit ? first + length : limit - 1;
+
+    if (operation == MSR_ALL) {
+        must(exits ? vmxc_msr_bitmap_intercept_all(&msrs) : vmxc_msr_bitmap_passthrough_all(&msrs));
+        set_msrs(0, MSRS - 1, 3, exits);
+    } else if (operation == MSR_RANGE) {
+        must(vmxc_msr_bitmap_set_range(&msrs, msr_number(first), msr_number(last), access,
+                                       intercept));
+        set_msrs(first, last, access, exits);
+    } else {
+        must(vmxc_msr_bitmap_set(&msrs, msr_number(first), access, intercept));
+        set_msrs(first, first, access, exits);
+    }
+}
+
+/* ---- Comparison ---- */
+
+/* An access that wraps from port FFFFH exits whatever the bitmaps hold. */
+static void compare_port(unsigned port, uint32_t size)
+{
+    struct vmxsim_outcome outcome;
+    bool expected = port + size > PORTS;
+
+    for (unsigned i = port; i < port + size && i < PORTS; i++)
+        expected = expected || port_exits[i];
+    const struct vmxsim_io access = {.port = (uint16_t)port, .size = (uint8_t)size, .in = true};
+    REQUIRE(vmxsim_guest_io(cpu, &access, &outcome) == VMXC_OK, "the model refuses");
+    REQUIRE((outcome.kind == VMXSIM_OUTCOME_VM_EXIT) == expected,
+            "port %#x, %u bytes: expected %d, the model does not", port, size, expected);
+    REQUIRE(vmxc_io_bitmap_exits(&io, (uint16_t)port, size) == expected,
+            "port %#x, %u bytes: expected %d, libvmxcore says otherwise", port, size, expected);
+}
+
+static void compare_msr(unsigned index)
+{
+    struct vmxsim_outcome outcome;
+    const uint32_t msr = msr_number(index);
+
+    for (unsigned write = 0; write < 2; write++) {
+        const bool expected = msr_exits[write][index];
+        const enum vmxc_status status = write ? vmxsim_guest_wrmsr(cpu, msr, 0, &outcome)
+                                              : vmxsim_guest_rdmsr(cpu, msr, &outcome);
+        REQUIRE(status == VMXC_OK, "the model refuses");
+        REQUIRE((outcome.kind == VMXSIM_OUTCOME_VM_EXIT) == expected,
+                "MSR %#x, write %u: expected %d, the model does not", msr, write, expected);
+        REQUIRE(vmxc_msr_bitmap_exits(&msrs, msr, 1u << write) == expected,
+                "MSR %#x, write %u: expected %d, libvmxcore says otherwise", msr, write, expected);
+    }
+}
+
+static void compare_around(bool is_io, unsigned middle)
+{
+    const unsigned end = is_io ? PORTS : MSRS;
+    const unsigned first = middle < AROUND ? 0 : middle - AROUND;
+
+    for (unsigned at = first; at <= middle + AROUND && at < end; at++) {
+        if (is_io) {
+            for (uint32_t size = 1; size <= 4; size *= 2)
+                compare_port(at, size);
+        } else {
+            compare_msr(at);
+        }
+    }
+}
+
+static void step(struct vmxsim_fuzz_input *input)
+{
+    const enum operation operation = (enum operation)vmxsim_fuzz_below(input, OPERATIONS);
+    const bool is_io = operation <= IO_ALL;
+    const unsigned first = vmxsim_fuzz_below(input, is_io ? PORTS : MSRS);
+    const unsigned length = (unsigned)vmxsim_fuzz_take(input, 2);
+    const uint32_t how = (uint32_t)vmxsim_fuzz_take(input, 1);
+
+    if (is_io)
+        perform_io(operation, first, length, how & 1);
+    else
+        perform_msr(operation, first, length, how & 1, 1 + (how >> 1) % 3);
+    compare_around(is_io, first);
+    compare_around(is_io, (first + length) % (is_io ? PORTS : MSRS));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct vmxsim_fuzz_input input = {.next = data, .left = size};
+
+    if (cpu == NULL)
+        set_up();
+    vmxsim_memory_reset(memory);
+    const struct vmxc_hal *const hal = vmxsim_memory_hal(memory);
+    must(vmxc_io_bitmap_init(&io, hal, VMXC_PASSTHROUGH));
+    must(vmxc_msr_bitmap_init(&msrs, hal, VMXC_PASSTHROUGH));
+    memset(port_exits, 0, sizeof port_exits);
+    memset(msr_exits, 0, sizeof msr_exits);
+    load_guest();
+    while (input.left > 0)
+        step(&input);
+    vmxc_io_bitmap_fini(&io);
+    vmxc_msr_bitmap_fini(&msrs);
+    REQUIRE(vmxsim_memory_stats(memory).frames_in_use == 0, "frames are left");
+    return 0;
+}

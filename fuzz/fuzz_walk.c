@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest accesses through arbitrary tables.
+ *
+ *     linear --- guest tables (slots 6 to 10, by level) --- data (slots 16, 17)
+ *                     |  every address through EPT (slots 1 to 5, by level): identity
+ *
+ * The scaffold translates the linear address; the input then overwrites entries. Whatever comes of it:
+ *
+ *  - The trail fits the outcome: no entry but the last ends the walk, and it does so by the outcome's rule.
+ *  - What a completed read returns is what lies at the host address.
+ *  - A second identical read or fetch comes to the same, and changes no memory.
+ *  - More rights in the EPT entries that were used do not hurt.
+ *
+ * Input: profile (1), paging mode (1), control bits (2), registers (4), linear address (vmxsim_fuzz_value), access (2),
+ * then entries: slot (1), index (2), value (vmxsim_fuzz_value).
+ */
+#include "harness.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/paging.h"
+#include "vmxsim/explain.h"
+
+#define SLOT_HPA(slot) (UINT64_C(0x10000) + UINT64_C(0x1000) * (slot))
+#define RAM_SIZE       (UINT64_C(2) << 20)
+#define PAGE_MASK      UINT64_C(0xfff)
+
+enum { PROFILES = 4, SLOTS = 24, EPT_SLOT = 0, GUEST_SLOT = 5, DATA_SLOT = 16, SPECIAL_SLOT = 20 };
+enum mode { NONE, PAGING_32, PAE, FOUR, FIVE, MODES };
+
+static const unsigned memory_levels[MODES] = {0, 2, 2, 4, 5};
+
+static struct machine {
+    struct vmxsim_memory *memory;
+    struct vmxsim_cpu *cpu;
+} machines[PROFILES];
+
+struct experiment {
+    struct machine *machine;
+    const struct vmxsim_profile *profile;
+    enum mode mode;
+    bool ept;
+    unsigned ept_levels;
+    struct vmxsim_vmcs vmcs;
+    struct vmxsim_access access;
+};
+
+/* ---- The machine ---- */
+
+static struct machine *machine_at(unsigned index, const struct vmxsim_profile **profile)
+{
+    static const char *const names[PROFILES] = {"icelake", "skylake", "tigerlake", "everything"};
+    struct machine *const machine = &machines[index];
+    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
+    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
+
+    *profile = vmxsim_profile_builtin(names[index]);
+    if (machine->cpu == NULL)
+        REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
+                    vmxsim_cpu_create(machine->memory, *profile, &machine->cpu) == VMXC_OK,
+                "no machine");
+    return machine;
+}
+
+/* ---- Decoding ---- */
+
+static void decode_controls(struct vmxsim_fuzz_input *input, struct experiment *experiment)
+{
+    const uint32_t bits = (uint32_t)vmxsim_fuzz_take(input, 2);
+    const struct vmxsim_features *features = vmxsim_profile_features(experiment->profile);
+    struct vmxsim_vmcs *const vmcs = &experiment->vmcs;
+    uint64_t secondary = VMXC_SECONDARY_UNRESTRICTED_GUEST;
+
+    experiment->ept = (bits & 1) == 0;
+    experiment->ept_levels = (bits & 2) && features->ept_walk_5 ? 5 : 4;
+    secondary |= experiment->ept ? VMXC_SECONDARY_ENABLE_EPT : 0;
+    secondary |=
+        (bits & 4) && features->mode_based_execute ? VMXC_SECONDARY_MODE_BASED_EXECUTE_CONTROL : 0;
+    secondary |= (bits & 8) && features->pml ? VMXC_SECONDARY_ENABLE_PML : 0;
+    secondary |= (bits & 16) && features->ept_violation_ve ? VMXC_SECONDARY_EPT_VIOLATION_VE : 0;
+    secondary |= (bits & 32) && features->sub_page_permissions
+                     ? VMXC_SECONDARY_SUB_PAGE_WRITE_PERMISSIONS
+                     : 0;
+    VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) = VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS;
+    VMXSIM_VMCS(vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) =
+        experiment->ept ? secondary : secondary & VMXC_SECONDARY_UNRESTRICTED_GUEST;
+    VMXSIM_VMCS(vmcs, EPT_POINTER) =
+        SLOT_HPA(EPT_SLOT + experiment->ept_levels) |
+        VMXC_FIELD_MAKE(experiment->ept_levels - 1, VMXC_EPTP_WALK_LENGTH) | (bits & 64 ? 6 : 0) |
+        ((bits & 128) && features->ept_accessed_dirty ? VMXC_EPTP_ACCESSED_DIRTY : 0);
+    VMXSIM_VMCS(vmcs, PML_ADDRESS) = SLOT_HPA(SPECIAL_SLOT);
+    VMXSIM_VMCS(vmcs, VIRTUALIZATION_EXCEPTION_INFO_ADDRESS) = SLOT_HPA(SPECIAL_SLOT + 1);
+    VMXSIM_VMCS(vmcs, SUB_PAGE_PERMISSION_TABLE_POINTER) = SLOT_HPA(SPECIAL_SLOT + 2);
+    VMXSIM_VMCS(vmcs, PML_INDEX) = bits >> 8 & 1 ? 0 : 511;
+    VMXSIM_VMCS(vmcs, EXCEPTION_BITMAP) = bits >> 9 & 1 ? VMXC_BIT(14) | VMXC_BIT(20) : 0;
+}
+
+static void decode_registers(struct vmxsim_fuzz_input *input, struct experiment *experiment)
+{
+    const uint32_t bits = (uint32_t)vmxsim_fuzz_take(input, 4);
+    const enum mode mode = experiment->mode;
+    const bool long_mode = mode >= FOUR, pae = mode >= PAE;
+    struct vmxsim_vmcs *const vmcs = &experiment->vmcs;
+    const unsigned cpl = bits & 3;
+
+    VMXSIM_VMCS(vmcs, GUEST_CR0) = VMXC_CR0_PE | VMXC_CR0_NE | VMXC_CR0_ET |
+                                   (mode == NONE ? 0 : VMXC_CR0_PG) | (bits & 4 ? VMXC_CR0_WP : 0);
+    VMXSIM_VMCS(vmcs, GUEST_CR3) = SLOT_HPA(GUEST_SLOT + memory_levels[mode]);
+    VMXSIM_VMCS(vmcs, GUEST_CR4) =
+        VMXC_CR4_VMXE | (pae ? VMXC_CR4_PAE : 0) | (mode == FIVE ? VMXC_CR4_LA57 : 0) |
+        (bits & 8 ? VMXC_CR4_PSE : 0) | (bits & 16 ? VMXC_CR4_SMEP : 0) |
+        (bits & 32 ? VMXC_CR4_SMAP : 0) | (bits & 64 ? VMXC_CR4_PKE : 0) |
+        (bits & 128 ? VMXC_CR4_PKS : 0) | (bits & 256 ? VMXC_CR4_PGE : 0);
+    VMXSIM_VMCS(vmcs, GUEST_IA32_EFER) =
+        (bits & 512 ? VMXC_EFER_NXE : 0) | (long_mode ? VMXC_EFER_LME | VMXC_EFER_LMA : 0);
+    VMXSIM_VMCS(vmcs, VM_ENTRY_CONTROLS) = VMXC_ENTRY_LOAD_EFER | VMXC_ENTRY_LOAD_PAT |
+                                           VMXC_ENTRY_LOAD_PKRS |
+                                           (long_mode ? VMXC_ENTRY_IA32E_MODE_GUEST : 0);
+    VMXSIM_VMCS(vmcs, GUEST_IA32_PAT) = UINT64_C(0x0007040600070406);
+    VMXSIM_VMCS(vmcs, GUEST_IA32_PKRS) = bits >> 24;
+    VMXSIM_VMCS(vmcs, GUEST_RFLAGS) = 2 | (bits & 1024 ? VMXC_RFLAGS_AC : 0);
+    VMXSIM_VMCS(vmcs, GUEST_CS_ACCESS_RIGHTS) = (long_mode ? 0xa09bu : 0xc09bu) | cpl << 5;
+    VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS) = 0xc093u | cpl << 5;
+    for (unsigned i = 0; i < 4; i++)
+        vmcs->value[VMXC_VMCS_ORDINAL_GUEST_PDPTE0 + i] = SLOT_HPA(GUEST_SLOT + 2) | 1;
+    vmxsim_cpu_set_pkru(experiment->machine->cpu, bits >> 16);
+}
+
+static void decode_access(struct vmxsim_fuzz_input *input, struct experiment *experiment)
+{
+    struct vmxsim_access *const access = &experiment->access;
+
+    access->linear = vmxsim_fuzz_value(input);
+    if (experiment->mode < FOUR)
+        access->linear &= UINT32_MAX;
+    const uint32_t bits = (uint32_t)vmxsim_fuzz_take(input, 2);
+    access->type = (enum vmxsim_access_type)(bits & 3);
+    access->implicit = access->type != VMXSIM_ACCESS_FETCH && (bits & 0xc) == 0xc;
+    access->size = 1 + (bits >> 4) % VMXSIM_ACCESS_MAX_SIZE;
+    memset(access->data, 0x5a, sizeof access->data);
+}
+
+/* ---- Tables ---- */
+
+/* EPT maps [0, 2 MBytes) to itself in 4-KByte pages. */
+static void build_ept(const struct experiment *experiment)
+{
+    struct vmxsim_memory *const memory = experiment->machine->memory;
+
+    for (unsigned level = experiment->ept_levels; level > 1; level--)
+        vmxsim_memory_write64(memory, SLOT_HPA(EPT_SLOT + level),
+                              SLOT_HPA(EPT_SLOT + level - 1) | VMXC_EPT_RWX);
+    for (uint64_t page = 0; page < 512; page++)
+        vmxsim_memory_write64(memory, SLOT_HPA(EPT_SLOT + 1) + 8 * page,
+                              page << 12 | VMXC_EPT_RWX | 6u << 3 | VMXC_EPT_USER_EXECUTE);
+}
+
+/* The page of the linear address and the next one lead to the data; PAE: the PDPTEs are registers. */
+static void build_guest(const struct experiment *experiment)
+{
+    struct vmxsim_memory *const memory = experiment->machine->memory;
+    const unsigned levels = memory_levels[experiment->mode];
+    const unsigned bits = experiment->mode == PAGING_32 ? 10 : 9;
+
+    for (unsigned page = 0; page < 2; page++) {
+        const uint64_t linear = experiment->access.linear + 0x1000u * page;
+        for (unsigned level = levels; level > 0; level--) {
+            const uint64_t index = linear >> (12 + bits * (level - 1)) & ((1u << bits) - 1);
+            const uint64_t next =
+                level > 1 ? SLOT_HPA(GUEST_SLOT + level - 1) : SLOT_HPA(DATA_SLOT + page);
+            if (bits == 10)
+                vmxsim_memory_write32(memory, SLOT_HPA(GUEST_SLOT + level) + 4 * index,
+                                      (uint32_t)next | 7);
+            else
+                vmxsim_memory_write64(memory, SLOT_HPA(GUEST_SLOT + level) + 8 * index, next | 7);
+        }
+    }
+}
+
+/* An index of 512 and more is that of the entry which the linear address uses at that level. */
+static void overwrite(struct vmxsim_fuzz_input *input, const struct experiment *experiment)
+{
+    const unsigned slot = vmxsim_fuzz_below(input, SLOTS);
+    uint64_t index = vmxsim_fuzz_take(input, 2) & 1023;
+    const uint64_t value = vmxsim_fuzz_value(input);
+    const unsigned level = slot > GUEST_SLOT ? slot - GUEST_SLOT : slot;
+    const uint64_t linear = experiment->access.linear;
+
+    if (index >= 512 && slot <= GUEST_SLOT + 5 && experiment->mode != PAGING_32)
+        index = slot > GUEST_SLOT ? linear >> (12 + 9 * (level - 1)) & 511 : index & 31;
+    /* Half of the values replace, half change single bits of what is there. */
+    const uint64_t hpa = SLOT_HPA(slot) + 8 * (index & 511);
+    struct vmxsim_memory *const memory = experiment->machine->memory;
+    const uint64_t old = index & 1 ? vmxsim_memory_read64(memory, hpa) : 0;
+    vmxsim_memory_write64(memory, hpa, old ^ value);
+}
+
+/* ---- Properties ---- */
+
+static void check_trail(const struct vmxsim_outcome *outcome, const struct vmxsim_trail *trail)
+{
+    REQUIRE(trail->count <= VMXSIM_TRAIL_CAPACITY, "%" PRIu32 " steps", trail->count);
+    for (uint32_t i = 0; i < trail->count; i++) {
+        const enum vmxsim_walk_rule verdict = trail->entry[i].verdict;
+        if (verdict == VMXSIM_RULE_NONE)
+            continue;
+        REQUIRE(outcome->kind != VMXSIM_OUTCOME_COMPLETE, "a completed access ended at step %u", i);
+        REQUIRE(verdict == outcome->rule, "step %u ended by %s, the access by %s", i,
+                vmxsim_walk_rule_info(verdict)->id, vmxsim_walk_rule_info(outcome->rule)->id);
+    }
+    REQUIRE((outcome->kind == VMXSIM_OUTCOME_COMPLETE) == (outcome->rule == VMXSIM_RULE_NONE),
+            "kind %d with rule %s", outcome->kind, vmxsim_walk_rule_info(outcome->rule)->id);
+}
+
+static void check_completion(const struct experiment *experiment,
+                             const struct vmxsim_outcome *outcome)
+{
+    uint8_t content[VMXSIM_ACCESS_MAX_SIZE];
+    uint32_t size = 0;
+
+    REQUIRE(outcome->page_count == 1 || outcome->page_count == 2, "%u pages", outcome->page_count);
+    for (uint32_t i = 0; i < outcome->page_count; i++) {
+        const struct vmxsim_page_translation *page = &outcome->page[i];
+        REQUIRE((page->hpa & PAGE_MASK) == (page->linear & PAGE_MASK), "an offset changed");
+        vmxsim_memory_read(experiment->machine->memory, page->hpa, content + size, page->length);
+        size += page->length;
+    }
+    REQUIRE(size == experiment->access.size, "%u of %u bytes", size, experiment->access.size);
+    if (experiment->access.type == VMXSIM_ACCESS_READ)
+        REQUIRE(memcmp(content, outcome->data, size) == 0, "other bytes were read");
+}
+
+/* Entries of both kinds of tables, or the data, in one page: a flag that is set in one entry then changes another. */
+static bool overlap(const struct vmxsim_outcome *outcome, const struct vmxsim_trail *trail)
+{
+    for (uint32_t i = 0; i < trail->count; i++) {
+        const uint64_t page = trail->entry[i].hpa & ~PAGE_MASK;
+        for (uint32_t k = 0; k < outcome->page_count; k++) {
+            if ((outcome->page[k].hpa & ~PAGE_MASK) == page)
+                return true;
+        }
+        for (uint32_t k = 0; k < i; k++) {
+            const struct vmxsim_trail_entry *other = &trail->entry[k];
+            if ((other->hpa & ~PAGE_MASK) == page &&
+                (other->kind != trail->entry[i].kind || other->level != trail->entry[i].level))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void access_again(const struct experiment *experiment, const struct vmxsim_outcome *before,
+                         const char *what)
+{
+    struct vmxsim_outcome outcome;
+
+    REQUIRE(vmxsim_guest_access(experiment->machine->cpu, &experiment->access, &outcome, NULL) ==
+                VMXC_OK,
+            "%s: refused", what);
+    REQUIRE(outcome.kind == VMXSIM_OUTCOME_COMPLETE, "%s: ended by %s", what,
+            vmxsim_walk_rule_info(outcome.rule)->id);
+    for (uint32_t i = 0; i < before->page_count; i++)
+        REQUIRE(outcome.page[i].hpa == before->page[i].hpa, "%s: another page", what);
+}
+
+static void check_repetition(const struct experiment *experiment,
+                             const struct vmxsim_outcome *outcome, const struct vmxsim_trail *trail)
+{
+    struct vmxsim_memory *const memory = experiment->machine->memory;
+    const enum vmxsim_access_type type = experiment->access.type;
+
+    if ((type != VMXSIM_ACCESS_READ && type != VMXSIM_ACCESS_FETCH) || overlap(outcome, trail))
+        return;
+    const struct vmxsim_digest first = vmxsim_memory_digest(memory);
+    access_again(experiment, outcome, "again");
+    const struct vmxsim_digest second = vmxsim_memory_digest(memory);
+    REQUIRE(first.low == second.low && first.high == second.high, "a second access changes memory");
+
+    for (uint32_t i = 0; i < trail->count; i++) {
+        const struct vmxsim_trail_entry *entry = &trail->entry[i];
+        if (entry->kind == VMXSIM_TRAIL_EPT_ENTRY)
+            vmxsim_memory_write64(memory, entry->hpa,
+                                  entry->updated | VMXC_EPT_RWX | VMXC_EPT_USER_EXECUTE);
+    }
+    access_again(experiment, outcome, "with all EPT rights");
+}
+
+static void explain(const struct experiment *experiment, const struct vmxsim_outcome *outcome,
+                    const struct vmxsim_trail *trail)
+{
+    char *const text = vmxsim_explain_access(&experiment->access, outcome, trail);
+    char *const json = vmxsim_explain_access_json(&experiment->access, outcome, trail);
+
+    REQUIRE(text != NULL && json != NULL, "no explanation");
+    free(text);
+    free(json);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct vmxsim_trail trail;
+    struct vmxsim_fuzz_input input = {.next = data, .left = size};
+    struct experiment experiment = {.mode = NONE};
+    struct vmxsim_outcome outcome;
+    struct vmxsim_error error;
+
+    experiment.machine = machine_at(vmxsim_fuzz_below(&input, PROFILES), &experiment.profile);
+    vmxsim_memory_reset(experiment.machine->memory);
+    experiment.mode = (enum mode)vmxsim_fuzz_below(&input, MODES);
+    if (experiment.mode == FIVE && !vmxsim_profile_features(experiment.profile)->la57)
+        experiment.mode = FOUR;
+    decode_controls(&input, &experiment);
+    decode_registers(&input, &experiment);
+    decode_access(&input, &experiment);
+    build_ept(&experiment);
+    build_guest(&experiment);
+    while (input.left > 0)
+        overwrite(&input, &experiment);
+    if (vmxsim_cpu_load_guest(experiment.machine->cpu, &experiment.vmcs, &error) != VMXC_OK)
+        return 0;
+    REQUIRE(vmxsim_guest_access(experiment.machine->cpu, &experiment.access, &outcome, &trail) ==
+                VMXC_OK,
+            "the access is refused");
+    check_trail(&outcome, &trail);
+    explain(&experiment, &outcome, &trail);
+    if (outcome.kind == VMXSIM_OUTCOME_COMPLETE) {
+        check_completion(&experiment, &outcome);
+        check_repetition(&experiment, &outcome, &trail);
+    }
+    return 0;
+}
