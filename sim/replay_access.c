@@ -156,7 +156,7 @@ static enum vmxc_status run_accesses(struct vmxsim_vector_file *file,
         VMXC_TRY(vmxsim_guest_access(file->cpu, &access, outcome, watched ? &last->trail : NULL));
         last->type = access.type;
         if (file->recording)
-            vmxsim_trace_logged(file, &last->trail);
+            vmxsim_trace_access(file, i, &last->trail);
         memcpy(file->run.data[i], outcome->data, sizeof outcome->data);
         if (visit != NULL)
             visit(context, i, &access, outcome, &last->trail);

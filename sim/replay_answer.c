@@ -56,8 +56,10 @@ void vmxsim_trace_rule(struct vmxsim_vector_file *file, const char *id)
 }
 
 /* A log write follows the EPT entries of the address that it is about, which it cuts to the page. */
-void vmxsim_trace_logged(struct vmxsim_vector_file *file, const struct vmxsim_trail *trail)
+void vmxsim_trace_access(struct vmxsim_vector_file *file, size_t index,
+                         const struct vmxsim_trail *trail)
 {
+    (void)json_object_set_new(file->trace, "access", json_integer((json_int_t)index));
     for (uint32_t i = 1; i < trail->count; i++) {
         if (trail->entry[i].kind == VMXSIM_TRAIL_PML_WRITE)
             add_to_trace(file, "logged", vmxsim_hex(trail->entry[i - 1].gpa));

@@ -289,9 +289,10 @@ void vmxsim_access_run_free(struct vmxsim_access_run *run);
 /* Replaces file->answer; NULL is a failure that ends the recording. */
 void vmxsim_answer(struct vmxsim_vector_file *file, json_t *answer);
 
-/* What led to the answer: a rule that was broken, or that ended a walk; the addresses that a walk logged. */
+/* What led to the answer: a rule that was broken, or that ended a walk; which access ran last, and what it logged. */
 void vmxsim_trace_rule(struct vmxsim_vector_file *file, const char *id);
-void vmxsim_trace_logged(struct vmxsim_vector_file *file, const struct vmxsim_trail *trail);
+void vmxsim_trace_access(struct vmxsim_vector_file *file, size_t index,
+                         const struct vmxsim_trail *trail);
 
 /* A hexadecimal string of the format. */
 json_t *vmxsim_hex(uint64_t value);

@@ -53,6 +53,9 @@ MODES = [
 ]
 WEIGHTS = [2, 2, 6, 6, 3, 3, 3, 3]
 
+# Host-physical memory that the payload keeps for itself (payload/boot.h), and low memory.
+PAYLOAD_MEMORY = [(0x9F000, 0x300000), (0x60000000, 0x80000000)]
+
 # EPT entries that translate the data's addresses and those of the tables above, by level of the table they are in.
 EPT_DATA_LOW = [0x3000000, 0x3001008, 0x3010FF8, 0x3020FF8]
 EPT_DATA_HIGH = [0x3000000, 0x3001010, 0x3011000, 0x3021000]
@@ -126,6 +129,8 @@ def mutate_ept_memory_type(experiment):
 
 def mutate_ept_flags(experiment):
     random = experiment.random
+    if experiment.fields.get(PML_INDEX, 511) < 2:
+        return
     for entry in ept_path(experiment):
         value = experiment.load_word(entry, 8) & ~0x300
         experiment.store_word(entry, 8, value | random.choice([0, 0x100, 0x300]))
@@ -136,7 +141,7 @@ def mutate_ept_large(experiment):
     random = experiment.random
     path, level = random.choice([(EPT_DATA_LOW, 1), (EPT_DATA_LOW, 2), (EPT_DATA_HIGH, 1), (EPT_DATA_HIGH, 2)])
     size = {1: 1 << 30, 2: 1 << 21}[level]
-    address = 0x40000000 if path is EPT_DATA_HIGH or level == 1 else 0x3FE00000
+    address = 0x40000000 if path is EPT_DATA_HIGH else {1: 0, 2: 0x3FE00000}[level]
     value = address & ~(size - 1) | 0xB0 | random.choice([7, 7, 7, 1, 3, 4, 5])
     value |= random.choice([0, 0, 0, 1 << random.randrange(12, 30), 1 << 8, 3 << 8])
     experiment.store_word(path[level], 8, value)
@@ -215,7 +220,9 @@ def mutate_pml(experiment):
     if not experiment.may_set(templates.SECONDARY, SECONDARY_PML):
         return mutate_eptp(experiment)
     experiment.fields[templates.SECONDARY] |= SECONDARY_PML
-    experiment.fields[PML_INDEX] = random.choice([511, 511, 0, 1, 2, 3, 5, 512, 0xFFFF, random.randrange(512)])
+    # Without paging nothing is walked twice, so that a log that fills up in between is decided by new flags alone.
+    small = [0, 1] if experiment.mode.entry_size == 0 else []
+    experiment.fields[PML_INDEX] = random.choice([511, 511, *small, 512, 0xFFFF, random.randrange(64, 512)])
     return None
 
 
@@ -229,6 +236,7 @@ def mutate_ve(experiment):
             experiment.store_word(entry, 8, experiment.load_word(entry, 8) | 1 << 63)
     if random.random() < 0.3:
         experiment.store_word(VE_AREA, 8, random.choice([0xFFFFFFFF00000000, 1 << 32, 0x30]))
+    experiment.store_word(VE_AREA + 32, 8, random.choice([0, random.getrandbits(64)]))
     if experiment.has_field(EPTP_INDEX) and random.random() < 0.5:
         experiment.fields[EPTP_INDEX] = random.randrange(512)
     return mutate_ept_rights(experiment)
@@ -330,8 +338,33 @@ def put_access(experiment):
     return [fetch, access]
 
 
+def reaches_payload(experiment):
+    """Does a mutated EPT entry lead where the payload's own memory is?"""
+    for entry in [*EPT_DATA_LOW, *EPT_DATA_HIGH, *sum(EPT_LONG_TABLES, []), *sum(EPT_PAGING32, [])]:
+        value = experiment.words.get(entry, 0)
+        address = value & 0xFFFFFFF000
+        if entry in (0x3001008, 0x3010FF8) and value & 0x80:
+            address |= {0x3001008: 0x3FFFF000, 0x3010FF8: 0x1FF000}[entry]
+        if any(low <= address < high for low, high in PAYLOAD_MEMORY):
+            return True
+    return False
+
+
 def generate(header, random, identity):
     """One case."""
+    while True:
+        experiment, accesses = build(header, random)
+        if not reaches_payload(experiment):
+            break
+    if experiment.fields[GUEST_CR4] & CR4_PKE:
+        experiment.case["pkru"] = vectors.hexadecimal(experiment.pkru)
+    case = vectors.with_memory(header, experiment.case, experiment.words)
+    case = vectors.with_fields(header, case, experiment.fields)
+    return {"id": identity, **case, "accesses": accesses}
+
+
+def build(header, random):
+    """An experiment with its mutations."""
     mode = random.choices(MODES, WEIGHTS)[0]
     experiment = Experiment(header, mode, random)
     put_code(experiment)
@@ -340,8 +373,4 @@ def generate(header, random, identity):
     functions, weights = zip(*MUTATIONS)
     for mutate in random.choices(functions, weights, k=random.choice([0, 1, 1, 2, 2, 3, 4])):
         mutate(experiment)
-    if experiment.fields[GUEST_CR4] & CR4_PKE:
-        experiment.case["pkru"] = vectors.hexadecimal(experiment.pkru)
-    case = vectors.with_memory(header, experiment.case, experiment.words)
-    case = vectors.with_fields(header, case, experiment.fields)
-    return {"id": identity, **case, "accesses": accesses}
+    return experiment, accesses

@@ -13,6 +13,7 @@ TEMPLATES = ["long64", "long64-user", "pae", "pae-user", "unpaged32", "unpaged32
 MSR_LIST, LINKED = 0x3100000, 0x3203000
 ENTRY_MSR_COUNT, ENTRY_MSR_ADDRESS, LINK_POINTER, HOST_RSP = 0x4014, 0x200A, 0x2800, 0x6C14
 HOST_TYPE = 3
+SHADOW_REVISION = 0x80000004
 
 # (MSR, value): some that load, some that do not. Those that load are put back by the payload or by the VM exit.
 LOADED_MSRS = [
@@ -92,6 +93,8 @@ def finish(header, random, identity, state):
         add_msr_list(random, fields, words)
     elif chance < 0.12:
         add_link(random, fields, words)
+    elif chance < 0.13:
+        words[vectors.number(header["vmcs_pointer"])] = SHADOW_REVISION
     elif chance < 0.3:
         flip_bits(header, random, fields)
     case = vectors.with_memory(header, vectors.with_fields(header, case, fields), words)

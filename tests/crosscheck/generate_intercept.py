@@ -64,6 +64,8 @@ class Experiment:
             self.words[0x200B000] |= 4
         elif user and not guest.startswith("unpaged32"):
             self.words[0x200C000] |= 4
+        if guest == "v86":  # its code is at linear address 0: the table of the code page, once more
+            self.words[0x200B000] = 0x800200C067
 
     def may_set(self, field, bits):
         return templates.control_limits(self.header["cpu"], field)[1] & bits == bits

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Where an engine is known to differ from the manual: which experiments, and exactly which answer instead.
+
+An engine that deviates behaves as the manual says for a slightly different experiment, or says something else about the same
+outcome. So a deviation is one of
+
+    a rule that the engine does not have    the outcome of a VM entry is worked out again without it
+    a transformation of the experiment      the model runs that instead; see Transformed
+    a correction of the answer              fields that the engine fills in another way
+
+and the prediction is the model's answer with all of them that apply. The texts are in tests/vectors/deviations.json, under the
+same ids. `record` below is a case with the model's `expect` and `trace`.
+"""
+import answers
+import vectors
+
+SECONDARY, PRIMARY, EPTP, PML_ADDRESS, PML_INDEX, VE_ADDRESS = 0x401E, 0x4002, 0x201A, 0x200E, 0x812, 0x202A
+GUEST_CR0, GUEST_CR4, GUEST_RIP, GUEST_CS, GUEST_CS_ACCESS, GUEST_SS_ACCESS = 0x6800, 0x6804, 0x681E, 0x802, 0x4816, 0x4818
+EPTP_AD, CR0_WP, CR4_PKE, EFER_LMA = 1 << 6, 1 << 16, 1 << 22, 1 << 10
+EPT_ACCESSED, EPT_DIRTY = 1 << 8, 1 << 9
+PF_KEY = 1 << 5
+
+
+class Transformed:
+    """
+    Another experiment, and how memory maps back: words where the changed bits belong to the experiment (`delta`: they are
+    put back) or where what the transformed run ends with is what the engine ends with (`absolute`).
+    """
+
+    def __init__(self, case, delta=(), absolute=()):
+        self.case, self.delta, self.absolute = case, set(delta), set(absolute)
+
+
+def rules_of(record):
+    return record.get("trace", {}).get("rules", [])
+
+
+def ended_by(record, rule):
+    return record["kind"] == "access" and rules_of(record) == [rule]
+
+
+def put_words(header, record, wanted):
+    case = {key: value for key, value in record.items() if key not in ("expect", "trace")}
+    return vectors.with_memory(header, case, wanted)
+
+
+# ---- Transformations ----
+
+def large_leaf_bit12(header, record):
+    """Bit 12 of an EPT entry that maps a large page is ignored."""
+    if not ended_by(record, "EPT.MC.RSVD"):
+        return None
+    entry = record["trace"]["ept_entries"][-1]
+    address, value = vectors.number(entry["address"]), vectors.number(entry["value"])
+    if not entry["leaf"] or entry["level"] == 1 or not value & 1 << 12:
+        return None
+    words = vectors.words(header, record)
+    words[address] = words[address] & ~(1 << 12)
+    return Transformed(put_words(header, record, words), delta=[address])
+
+
+def flag_update_without_write(header, record):
+    """The update of a flag in a guest entry needs no right: as if the flags had been set before."""
+    if not ended_by(record, "EPT.AD.OFF_GPT"):
+        return None
+    entry = record["trace"]["guest_entries"][-1]
+    writes = record["accesses"][-1]["type"] in ("write", "rmw")
+    flags = 0x60 if entry["leaf"] and last_access(record)["type"] in ("write", "rmw") and writes else 0x20
+    address = vectors.number(entry["address"])
+    words = vectors.words(header, record)
+    words[address & ~7] |= flags << 8 * (address & 7)
+    return Transformed(put_words(header, record, words), absolute=[address & ~7])
+
+
+def last_access(record):
+    """The access that ended the case: the fetch, if the walk began at its address."""
+    return record["accesses"][record.get("trace", {}).get("access", len(record["accesses"]) - 1)]
+
+
+def key_rights(record, entry):
+    return vectors.number(record["pkru"]) >> 2 * (vectors.number(entry["value"]) >> 59 & 15) & 3
+
+
+def is_user(record):
+    return record["vmcs"][0].endswith("-user")
+
+
+def uses_keys(header, record):
+    return record["kind"] == "access" and vectors.fields(header, record).get(GUEST_CR4, 0) & CR4_PKE
+
+
+def keys_of_supervisor(header, record):
+    """A supervisor-mode access is not subject to access-disable bits."""
+    if not uses_keys(header, record) or is_user(record):
+        return None
+    pkru = vectors.number(record["pkru"]) & 0xAAAAAAAA
+    if hex(pkru) == record["pkru"]:
+        return None
+    return Transformed({**put_words(header, record, vectors.words(header, record)), "pkru": hex(pkru)})
+
+
+def denied_pages(header, record):
+    """Leaf entries of pages whose key, by the CPL alone, denies the last access."""
+    access = last_access(record)
+    if access["type"] == "fetch" or not uses_keys(header, record):
+        return []
+    write = access["type"] in ("write", "rmw")
+    protected = vectors.fields(header, record).get(GUEST_CR0, 0) & CR0_WP
+    denied = []
+    for entry in record["trace"].get("guest_entries", []):
+        if not entry["leaf"]:
+            continue
+        rights = key_rights(record, entry)
+        if (is_user(record) and (rights & 1 or rights & 2 and write)) or (not is_user(record) and rights & 2 and write and protected):
+            denied.append(entry)
+    return denied
+
+
+def keys_of_supervisor_pages(header, record):
+    """Write-disable bits also protect supervisor-mode pages from writes by the supervisor: as if they were read-only."""
+    if not uses_keys(header, record) or is_user(record):
+        return None
+    words = vectors.words(header, record)
+    changed = [vectors.number(entry["address"]) for entry in denied_pages(header, record)
+               if words[vectors.number(entry["address"])] & 2]
+    if not changed:
+        return None
+    for address in changed:
+        words[address] &= ~2
+    return Transformed(put_words(header, record, words), delta=changed)
+
+
+def full_log(header, record):
+    """A full log ends every access, whether or not a flag has to be set: as if none were."""
+    fields = vectors.fields(header, record)
+    if record["kind"] != "access" or not logs(fields) or not fields.get(EPTP, 0) & EPTP_AD:
+        return None
+    if fields.get(PML_INDEX, 0) < 512:
+        return None
+    words = vectors.words(header, record)
+    changed = [address for address, value in words.items()
+               if 0x3000000 <= address < 0x3030000 and value & (EPT_ACCESSED | EPT_DIRTY)]
+    for address in changed:
+        words[address] &= ~(EPT_ACCESSED | EPT_DIRTY)
+    return Transformed(put_words(header, record, words), delta=changed) if changed else None
+
+
+def logs(fields):
+    return fields.get(PRIMARY, 0) >> 31 & 1 and fields.get(SECONDARY, 0) >> 17 & 1
+
+
+# ---- Corrections ----
+
+def is_table_violation(header, record, answer):
+    return (record["kind"] == "access" and answer.get("exit_reason") == 48 and
+            vectors.number(answer["qualification"]) & 0x182 == 0x82 and
+            vectors.fields(header, record)[EPTP] & EPTP_AD)
+
+
+def without_bit0(header, record, answer):
+    """Only bit 1 is set where an access to a paging structure counts as a write."""
+    if is_table_violation(header, record, answer):
+        return {**answer, "qualification": hex(vectors.number(answer["qualification"]) & ~1)}
+    if record["kind"] != "access" or not converted(answer) or not vectors.fields(header, record)[EPTP] & EPTP_AD:
+        return None
+    key = hex(vectors.fields(header, record)[VE_ADDRESS] + 8)
+    value = vectors.number(answer["memory"].get(key, "0x0"))
+    if value & 0x182 != 0x82:
+        return None
+    return {**answer, "memory": {**answer["memory"], key: hex(value & ~1)}}
+
+
+def converted(answer):
+    """A virtualization exception."""
+    return answer.get("vector") == 20 or vectors.number(answer.get("intr_info", "0x0")) & 0x7FF == 0x314
+
+
+def eptp_index(header, record, answer):
+    """The EPTP index is 0 until VMFUNC, and stored as a quadword."""
+    if record["kind"] != "access" or not converted(answer):
+        return None
+    key = hex(vectors.fields(header, record)[VE_ADDRESS] + 32)
+    return {**answer, "memory": {**answer["memory"], key: "0x0"}}
+
+
+def log_low_bits(header, record, answer):
+    """The log has the address itself, not that of its page."""
+    logged = record.get("trace", {}).get("logged", [])
+    if record["kind"] != "access" or not logged or "memory" not in answer:
+        return None
+    fields = vectors.fields(header, record)
+    memory = dict(answer["memory"])
+    for offset, address in enumerate(logged):
+        memory[hex(fields[PML_ADDRESS] + 8 * (fields.get(PML_INDEX, 0) - offset))] = address
+    return {**answer, "memory": memory}
+
+
+def key_bit(header, record, answer):
+    """The protection-key bit says what the key says by the CPL, whatever page it is."""
+    if not uses_keys(header, record):
+        return None
+    name = "error_code" if answer["result"] == "guest_exception" else "intr_error_code"
+    if name not in answer or not (answer.get("vector") == 14 or answer.get("intr_info", "").endswith("0e")):
+        return None
+    code = vectors.number(answer[name])
+    if not code & 1 or code & 8 or last_access(record)["type"] == "fetch":
+        return None
+    last = record["trace"]["guest_entries"][-1]
+    denied = last in denied_pages(header, record)
+    return {**answer, name: hex(code & ~PF_KEY | (PF_KEY if denied else 0))}
+
+
+# ---- Rules of VM entry that an engine does not have ----
+
+def entry_without(rules, condition=lambda header, record: True):
+    """A function that removes these violated rules where the condition holds."""
+    def remove(header, record, violated):
+        if not condition(header, record):
+            return violated
+        return [one for one in violated if one["rule"] not in rules]
+    return remove
+
+
+def smm_outside(header, record, violated):
+    """The rule on SMM is checked with the guest state."""
+    return [{**one, "stage": "guest"} if one["rule"] == "CTL.ENTRY.SMM.OUT" else one for one in violated]
+
+
+def cs_by_rpl(header, record, violated):
+    """The DPL of CS is compared with the RPL of CS."""
+    fields = vectors.fields(header, record)
+    access, selector = fields.get(GUEST_CS_ACCESS, 0), fields.get(GUEST_CS, 0)
+    kept = [one for one in violated if one["rule"] not in ("SEG.CS.DPL.NONCONF", "SEG.CS.DPL.CONF")]
+    kind, dpl, rpl = access & 15, access >> 5 & 3, selector & 3
+    if fields.get(0x6820, 0) >> 17 & 1:
+        return violated
+    if (kind in (9, 11) and dpl != rpl) or (kind in (13, 15) and dpl > rpl):
+        kept.append({"rule": "engine", "qualification": "0x0", "stage": "guest"})
+    return kept
+
+
+STAGES = [("ENT.",), ("CTL.", "HOST."), ("GUEST.", "SEG.", "DT.", "RIP.", "RFLAGS.", "SSP.", "ACT.", "INTR.", "PDBG.", "LINK.",
+                                       "PDPTE."), ("MSRLD.",)]
+STAGE_NAMES = ["basic", "controls", "guest", "msr"]
+
+
+def stage_of(violation):
+    if "stage" in violation:
+        return STAGE_NAMES.index(violation["stage"])
+    return next(index for index, prefixes in enumerate(STAGES) if violation["rule"].startswith(prefixes))
+
+
+def entry_answer(violated, entered):
+    """What an engine reports that finds any of these, in stages; `entered` if there are none."""
+    if not violated:
+        return entered
+    stage = min(stage_of(one) for one in violated)
+    found = []
+    for one in violated:
+        if stage_of(one) != stage:
+            continue
+        answer = single_entry_answer(one, stage)
+        if answer not in found:
+            found.append(answer)
+    if stage == 3:
+        found.sort(key=lambda answer: vectors.number(answer["qualification"]))
+        found = found[:1]
+    return found[0] if len(found) == 1 else {"any_of": found}
+
+
+def single_entry_answer(violation, stage):
+    if violation["rule"].startswith(("ENT.NOVMCS", "ENT.SHADOWCUR")):
+        return {"result": "vmfail", "kind": "invalid"}
+    errors = {"ENT.MOVSS": 26, "ENT.LAUNCH.CLEAR": 4, "ENT.RESUME.LAUNCHED": 5}
+    if stage < 2:
+        error = errors.get(violation["rule"], 8 if violation["rule"].startswith("HOST.") else 7)
+        return {"result": "vmfail", "kind": "valid", "error": error}
+    return {"result": "entry_failure", "exit_reason": 33 if stage == 2 else 34, "qualification": violation["qualification"]}
+
+
+# ---- Sequences ----
+
+def short_type(op):
+    """Bits 63:32 of the type are ignored."""
+    def transform(header, record):
+        if record["kind"] != "instructions":
+            return None
+        steps = [{**step, "type": hex(vectors.number(step["type"]) & 0xFFFFFFFF)} if step["op"] == op else step
+                 for step in record["steps"]]
+        if steps == record["steps"]:
+            return None
+        case = {key: value for key, value in record.items() if key not in ("expect", "trace")}
+        return Transformed({**case, "steps": steps})
+    return transform
+
+
+BOCHS_TRANSFORMATIONS = [
+    ("bochs.pml-full-always", full_log),
+    ("bochs.ept-large-leaf-bit12", large_leaf_bit12),
+    ("bochs.guest-ad-ept-write", flag_update_without_write),
+    ("bochs.pkru-by-cpl", keys_of_supervisor),
+    ("bochs.pkru-by-cpl", keys_of_supervisor_pages),
+    ("bochs.invept-type-width", short_type("invept")),
+    ("bochs.invvpid-type-width", short_type("invvpid")),
+]
+
+BOCHS_CORRECTIONS = [
+    ("bochs.guest-pt-write-bit0", without_bit0),
+    ("bochs.ve-eptp-index", eptp_index),
+    ("bochs.pml-entry-low-bits", log_low_bits),
+    ("bochs.pkru-by-cpl", key_bit),
+]
+
+BOCHS_RULES = [
+    ("bochs.launch-shadow-vmcs", entry_without({"ENT.SHADOWCUR"})),
+    ("bochs.entry-rip-width", entry_without({"RIP.LINWIDTH"})),
+    ("bochs.entry-to-smm", smm_outside),
+    ("bochs.entry-ia32e-without-paging", entry_without({"GUEST.IA32E.PG"})),
+    ("bochs.entry-debugctl-reserved", entry_without({"GUEST.DEBUGCTL.RSVD"})),
+    ("bochs.entry-pending-debug-bs", entry_without({"PDBG.BS.SET", "PDBG.BS.CLEAR"})),
+    ("bochs.entry-pending-debug-high", entry_without(
+        {"PDBG.RSVD"}, lambda header, record: not vectors.fields(header, record).get(0x6822, 0) & 0xFFFFAFF0)),
+    ("bochs.entry-guest-perf-global-ctrl", entry_without({"GUEST.PGC.RSVD"})),
+    ("bochs.entry-host-perf-global-ctrl", entry_without({"HOST.PGC.RSVD"})),
+    ("bochs.entry-host-cet-without-wp", entry_without({"HOST.CR4.CET_WP"})),
+    ("bochs.entry-nmi-virtual-blocking", entry_without({"INTR.VNMI"})),
+    ("bochs.entry-hlt-injection", entry_without({"ACT.HLT.INJ"})),
+    ("bochs.entry-shutdown-injection", entry_without({"ACT.SHUT.INJ"})),
+    ("bochs.entry-v86-real", entry_without(
+        {"RFLAGS.VM"}, lambda header, record: not vectors.fields(header, record).get(GUEST_CR0, 0) & 1)),
+    ("bochs.entry-mtf-injection", entry_without({"CTL.INJ.TYPE", "CTL.INJ.VEC.OTHER"}, lambda header, record:
+     vectors.fields(header, record).get(0x4016, 0) >> 8 & 7 == 7)),
+    ("bochs.entry-error-code-type", entry_without({"CTL.INJ.EC.NONHW"}, lambda header, record:
+     vectors.number(header["cpu"]["msr"]["0x480"]) >> 56 & 1)),
+    ("bochs.entry-null-ss", entry_without({"SEG.SS.BASE", "SEG.SS.TYPE", "SEG.SS.DPL.RPL", "SEG.SS.DPL.ZERO"}, lambda header, record:
+     vectors.fields(header, record).get(0x4012, 0) >> 9 & 1 and not vectors.fields(header, record).get(0x804, 0) & ~3)),
+    ("bochs.entry-cs-dpl-rpl", cs_by_rpl),
+]
+
+
+class Table:
+    """All deviations of an engine."""
+
+    def __init__(self, transformations=(), corrections=(), rules=()):
+        self.transformations, self.corrections, self.rules = transformations, corrections, rules
+
+    def ids(self):
+        return {name for name, _ in [*self.transformations, *self.corrections, *self.rules]}
+
+    def transform(self, header, record):
+        """(ids, Transformed) of the first transformation that applies, or None."""
+        for name, function in self.transformations:
+            other = function(header, record)
+            if other:
+                return name, other
+        return None
+
+    def correct(self, header, record, answer):
+        """(ids, answer) after all corrections."""
+        used = set()
+        for name, function in self.corrections:
+            other = function(header, record, answer)
+            if other is not None and answers.differences(other, answer, vectors.words(header, record)):
+                used.add(name)
+            answer = other if other is not None else answer
+        return used, answer
+
+    def entry(self, header, record):
+        """(ids, answer or None) of a case whose VM entry the model judges by rules."""
+        violated = record.get("trace", {}).get("violated", [])
+        used = set()
+        for name, function in self.rules:
+            remaining = function(header, record, violated)
+            if remaining != violated:
+                used.add(name)
+            violated = remaining
+        return used, violated
+
+
+TABLES = {"bochs": Table(BOCHS_TRANSFORMATIONS, BOCHS_CORRECTIONS, BOCHS_RULES)}
+
+
+def table_of(engine):
+    return TABLES.get(engine, Table())

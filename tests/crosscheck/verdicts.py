@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Verdicts on an engine's answers: agrees with the manual as the model has it, deviates as predicted, differs.
+"""
+import collections
+
+import answers
+import predict
+import vectors
+
+AGREES, DEVIATES, DIFFERS, NOT_RUN = "agrees", "deviates", "differs", "not run"
+
+
+class Verdict:
+    """One case. `ids`: the deviations behind it."""
+
+    def __init__(self, prediction, answer, kind, reasons):
+        self.prediction, self.answer, self.kind, self.reasons = prediction, answer, kind, reasons
+        self.ids = sorted(prediction.ids) if kind == DEVIATES else []
+
+    @property
+    def case(self):
+        return self.prediction.case
+
+
+def judge_outcome(header, prediction, answer):
+    """Of a case with one outcome."""
+    initial = vectors.words(header, prediction.case)
+    if prediction.answer is None:
+        return DIFFERS, ["a deviation applies, and what comes of it cannot be predicted"]
+    reasons = answers.differences(prediction.answer, answer, initial)
+    if reasons:
+        return DIFFERS, reasons
+    return (DEVIATES if answers.differences(prediction.manual, answer, initial) else AGREES), []
+
+
+def judge_sequences(model, header, predictions, given):
+    """Of sequences: the model replays them, because an engine may take another lawful turn on the way."""
+    asked = [{**one.current, "expect": answer} for one, answer in zip(predictions, given)]
+    plain = [{**one.case, "expect": answer} for one, answer in zip(predictions, given)]
+    differing, manual = model.compare(header, asked), model.compare(header, plain)
+    result = []
+    for prediction in predictions:
+        identity = prediction.case["id"]
+        if identity in differing:
+            result.append((DIFFERS, differing[identity]))
+        else:
+            result.append((DEVIATES if identity in manual else AGREES, []))
+    return result
+
+
+def judge(model, header, engine, cases, given):
+    """One Verdict per case."""
+    predictions = predict.predict(model, header, engine, cases)
+    found = {}
+    sequences = []
+    for index, (prediction, answer) in enumerate(zip(predictions, given)):
+        if answers.is_missing(answer) or answers.is_missing(prediction.manual):
+            missing = answer if answers.is_missing(answer) else prediction.manual
+            found[index] = (NOT_RUN, [missing.get("why") or missing.get("reason", "")])
+        elif isinstance(answer, dict) and answer.get("result") in answers.ENGINE_RESULTS:
+            found[index] = (DIFFERS, [answer["result"]])
+        elif prediction.case["kind"] == "instructions":
+            sequences.append(index)
+        else:
+            found[index] = judge_outcome(header, prediction, answer)
+    if sequences:
+        verdicts = judge_sequences(model, header, [predictions[i] for i in sequences], [given[i] for i in sequences])
+        found.update(zip(sequences, verdicts))
+    return [Verdict(predictions[index], given[index], *found[index]) for index in range(len(cases))]
+
+
+def count(verdicts):
+    """{kind of experiment: {verdict: cases}}"""
+    counts = {}
+    for verdict in verdicts:
+        counts.setdefault(verdict.case["kind"], collections.Counter())[verdict.kind] += 1
+    return counts
+
+
+def deviations_seen(verdicts):
+    """{id of a deviation: cases}"""
+    return collections.Counter(name for verdict in verdicts for name in verdict.ids)
