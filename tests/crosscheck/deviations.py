@@ -56,7 +56,9 @@ def large_leaf_bit12(header, record):
     if not entry["leaf"] or entry["level"] == 1 or not value & 1 << 12:
         return None
     words = vectors.words(header, record)
-    words[address] = words[address] & ~(1 << 12)
+    if words.get(address, 0) != value:
+        return None  # not memory: all ones, so that other reserved bits are set as well
+    words[address] &= ~(1 << 12)
     return Transformed(put_words(header, record, words), delta=[address])
 
 
@@ -69,7 +71,7 @@ def flag_update_without_write(header, record):
     flags = 0x60 if entry["leaf"] and last_access(record)["type"] in ("write", "rmw") and writes else 0x20
     address = vectors.number(entry["address"])
     words = vectors.words(header, record)
-    words[address & ~7] |= flags << 8 * (address & 7)
+    words[address & ~7] = words.get(address & ~7, 0) | flags << 8 * (address & 7)
     return Transformed(put_words(header, record, words), absolute=[address & ~7])
 
 
@@ -123,7 +125,7 @@ def keys_of_supervisor_pages(header, record):
         return None
     words = vectors.words(header, record)
     changed = [vectors.number(entry["address"]) for entry in denied_pages(header, record)
-               if words[vectors.number(entry["address"])] & 2]
+               if words.get(vectors.number(entry["address"]), 0) & 2]
     if not changed:
         return None
     for address in changed:
@@ -133,8 +135,10 @@ def keys_of_supervisor_pages(header, record):
 
 def full_log(header, record):
     """A full log ends every access, whether or not a flag has to be set: as if none were."""
+    if record["kind"] != "access":
+        return None
     fields = vectors.fields(header, record)
-    if record["kind"] != "access" or not logs(fields) or not fields.get(EPTP, 0) & EPTP_AD:
+    if not logs(fields) or not fields.get(EPTP, 0) & EPTP_AD:
         return None
     if fields.get(PML_INDEX, 0) < 512:
         return None

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Experiments of all kinds, from a seed. The same seed, processor and kinds give the same experiments."""
+import random
+
+import generate_access
+import generate_entry
+import generate_instructions
+import generate_intercept
+
+KINDS = ("access", "entry", "intercept", "instructions")
+ONE_BY_ONE = {"access": generate_access, "intercept": generate_intercept, "instructions": generate_instructions}
+
+
+def generate(header, seed, kind, count, entry_states):
+    """`count` cases of a kind. `entry_states` is the program of that name."""
+    source = random.Random(f"{kind}-{seed}")
+    if kind == "entry":
+        return generate_entry.generate_all(entry_states, header, source, count, f"entry-{seed}-")
+    module = ONE_BY_ONE[kind]
+    return [module.generate(header, source, f"{kind}-{seed}-{index:06}") for index in range(count)]
