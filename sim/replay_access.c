@@ -157,6 +157,8 @@ static enum vmxc_status run_accesses(struct vmxsim_vector_file *file,
         last->type = access.type;
         if (file->recording)
             vmxsim_trace_access(file, i, &last->trail);
+        if (file->recording && access.type == VMXSIM_ACCESS_FETCH)
+            vmxsim_trace_fetch(file, outcome, access.size);
         memcpy(file->run.data[i], outcome->data, sizeof outcome->data);
         if (visit != NULL)
             visit(context, i, &access, outcome, &last->trail);

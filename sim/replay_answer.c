@@ -173,6 +173,13 @@ static json_t *wide_hex(const uint8_t *bytes, size_t size)
     return json_string(text);
 }
 
+void vmxsim_trace_fetch(struct vmxsim_vector_file *file, const struct vmxsim_outcome *outcome,
+                        uint32_t size)
+{
+    if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        add_to_trace(file, "fetched", wide_hex(outcome->data, size));
+}
+
 static json_t *values_of(const struct vmxsim_vector_file *file, const json_t *accesses)
 {
     json_t *const values = json_array();

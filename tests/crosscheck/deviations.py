@@ -25,11 +25,12 @@ PF_KEY = 1 << 5
 class Transformed:
     """
     Another experiment, and how memory maps back: words where the changed bits belong to the experiment (`delta`: they are
-    put back) or where what the transformed run ends with is what the engine ends with (`absolute`).
+    put back) or where what the transformed run ends with is what the engine ends with (`absolute`: address -> flags, and the access that
+    sets them; where that access does not complete, whether it does is open).
     """
 
     def __init__(self, case, delta=(), absolute=()):
-        self.case, self.delta, self.absolute = case, set(delta), set(absolute)
+        self.case, self.delta, self.absolute = case, set(delta), dict(absolute)
 
 
 def rules_of(record):
@@ -72,7 +73,8 @@ def flag_update_without_write(header, record):
     address = vectors.number(entry["address"])
     words = vectors.words(header, record)
     words[address & ~7] = words.get(address & ~7, 0) | flags << 8 * (address & 7)
-    return Transformed(put_words(header, record, words), absolute=[address & ~7])
+    flag_mask = flags << 8 * (address & 7)
+    return Transformed(put_words(header, record, words), absolute={address & ~7: (flag_mask, record["trace"]["access"])})
 
 
 def last_access(record):
@@ -285,6 +287,27 @@ def single_entry_answer(violation, stage):
 
 # ---- Sequences ----
 
+INSTRUCTION_LENGTH, VMLAUNCH_LENGTH = 0x440C, 3
+
+
+def length_after_failure(case, manual, given):
+    """
+    A VM entry that fails with a VM exit also writes the instruction length: that of VMLAUNCH. Gives the answer with what
+    the manual says in place of each value that this predicts, or None.
+    """
+    length, found = None, False
+    answer = list(given)
+    for index, (step, one) in enumerate(zip(case["steps"], given)):
+        if step["op"] in ("vmlaunch", "vmresume"):
+            length = VMLAUNCH_LENGTH if one["status"] == "entry_failure" else None if one["status"] == "ok" else length
+        elif step["op"] in ("vmwrite", "vmclear", "vmptrld", "fill"):
+            length = None
+        elif step["op"] == "vmread" and length and vectors.number(step["field"]) == INSTRUCTION_LENGTH:
+            if one.get("value") == hex(length) and "value" in manual[index]:
+                answer[index], found = {**one, "value": manual[index]["value"]}, True
+    return answer if found else None
+
+
 def short_type(op):
     """Bits 63:32 of the type are ignored."""
     def transform(header, record):
@@ -343,14 +366,28 @@ BOCHS_RULES = [
 ]
 
 
+BOCHS_SEQUENCES = [("bochs.entry-failure-length", length_after_failure)]
+
+
 class Table:
     """All deviations of an engine."""
 
-    def __init__(self, transformations=(), corrections=(), rules=()):
+    def __init__(self, transformations=(), corrections=(), rules=(), sequences=()):
         self.transformations, self.corrections, self.rules = transformations, corrections, rules
+        self.sequences = sequences
 
     def ids(self):
-        return {name for name, _ in [*self.transformations, *self.corrections, *self.rules]}
+        return {name for name, _ in [*self.transformations, *self.corrections, *self.rules, *self.sequences]}
+
+    def sequence(self, case, manual, given):
+        """(ids, the engine's answer without what they predict)."""
+        used = set()
+        for name, function in self.sequences:
+            other = function(case, manual, given)
+            if other is not None:
+                used.add(name)
+                given = other
+        return used, given
 
     def transform(self, header, record):
         """(ids, Transformed) of the first transformation that applies, or None."""
@@ -382,7 +419,7 @@ class Table:
         return used, violated
 
 
-TABLES = {"bochs": Table(BOCHS_TRANSFORMATIONS, BOCHS_CORRECTIONS, BOCHS_RULES)}
+TABLES = {"bochs": Table(BOCHS_TRANSFORMATIONS, BOCHS_CORRECTIONS, BOCHS_RULES, BOCHS_SEQUENCES)}
 
 
 def table_of(engine):

@@ -268,15 +268,15 @@ def mutate_registers(experiment):
 
 
 def mutate_exceptions(experiment):
-    """Which page faults exit."""
+    """Which page faults and virtualization exceptions exit."""
     random, fields = experiment.random, experiment.fields
+    fields[PF_MASK] = random.randrange(1, 32)
+    # The guest has no IDT: delivery ends with a page fault of error code 0, which must exit.
     if random.random() < 0.5:
-        fields[EXCEPTION_BITMAP] ^= 1 << 14
-    if random.random() < 0.5:
-        fields[PF_MASK] = random.randrange(32)
-        fields[PF_MATCH] = random.randrange(32)
-    if random.random() < 0.2:
-        fields[EXCEPTION_BITMAP] ^= random.choice([1 << 13, 1 << 20])
+        fields[EXCEPTION_BITMAP] &= ~(1 << 14)
+        fields[PF_MATCH] = random.choice([fields[PF_MASK], random.randrange(1, 32)])
+    if random.random() < 0.3:
+        fields[EXCEPTION_BITMAP] &= ~(1 << 20)
 
 
 MUTATIONS = [

@@ -13,7 +13,7 @@ class Prediction:
     def __init__(self, case, record):
         self.case, self.manual, self.record = case, record["expect"], record
         self.current = case  # the experiment that the model ran
-        self.delta, self.absolute, self.ids = set(), set(), set()
+        self.delta, self.absolute, self.ids = set(), {}, set()
         self.answer = None
 
     def restore_memory(self, header, answer):
@@ -25,9 +25,12 @@ class Prediction:
         for address in self.delta:
             key, change = hex(address), before.get(address, 0) ^ ran.get(address, 0)
             memory[key] = hex(vectors.number(memory.get(key, hex(ran.get(address, 0)))) ^ change)
-        for address in self.absolute:
+        open_words = {}
+        for address, (flags, access) in self.absolute.items():
             memory.setdefault(hex(address), hex(ran.get(address, 0)))
-        return {**answer, "memory": memory}
+            if answer["result"] != "complete" and self.record["trace"].get("access") == access:
+                open_words[hex(address)] = hex(flags)
+        return answers.merge_open({**answer, "memory": memory}, {"memory": open_words} if open_words else None)
 
 
 def transform_all(model, header, table, predictions):
@@ -43,7 +46,7 @@ def transform_all(model, header, table, predictions):
             prediction.ids.add(name)
             prediction.current = other.case
             prediction.delta |= other.delta
-            prediction.absolute |= other.absolute
+            prediction.absolute.update(other.absolute)
             changed.append(prediction)
         if not changed:
             return

@@ -5,6 +5,8 @@ Verdicts on an engine's answers: agrees with the manual as the model has it, dev
 import collections
 
 import answers
+import deviations
+import header as templates
 import predict
 import vectors
 
@@ -34,9 +36,14 @@ def judge_outcome(header, prediction, answer):
     return (DEVIATES if answers.differences(prediction.manual, answer, initial) else AGREES), []
 
 
-def judge_sequences(model, header, predictions, given):
+def judge_sequences(model, header, engine, predictions, given):
     """Of sequences: the model replays them, because an engine may take another lawful turn on the way."""
-    asked = [{**one.current, "expect": answer} for one, answer in zip(predictions, given)]
+    table = deviations.table_of(engine)
+    asked = []
+    for prediction, answer in zip(predictions, given):
+        used, normal = table.sequence(prediction.case, prediction.manual, answer)
+        prediction.ids |= used
+        asked.append({**prediction.current, "expect": normal})
     plain = [{**one.case, "expect": answer} for one, answer in zip(predictions, given)]
     differing, manual = model.compare(header, asked), model.compare(header, plain)
     result = []
@@ -47,6 +54,22 @@ def judge_sequences(model, header, predictions, given):
         else:
             result.append((DEVIATES if identity in manual else AGREES, []))
     return result
+
+
+def strays(header, prediction):
+    """A mutated mapping led a fetch to other bytes than the instruction that the experiment is about."""
+    if prediction.case["kind"] != "access":
+        return False
+    base = header["memory"]["base"]
+    fetches = [access for access in prediction.case["accesses"] if access["type"] == "fetch"]
+    for access, fetched in zip(fetches, prediction.record.get("trace", {}).get("fetched", [])):
+        linear, size = vectors.number(access["linear"]), access["size"]
+        code = vectors.number(base.get(hex(templates.CODE_PAGE + linear % 0x1000), "0x0"))
+        if linear & ~0xFFF not in (templates.CODE_PAGE, 0x400000):
+            code = int.from_bytes(bytes.fromhex(templates.VMCALL_BYTES), "little")
+        if vectors.number(fetched) != code & ((1 << 8 * size) - 1):
+            return True
+    return False
 
 
 def judge(model, header, engine, cases, given):
@@ -60,12 +83,14 @@ def judge(model, header, engine, cases, given):
             found[index] = (NOT_RUN, [missing.get("why") or missing.get("reason", "")])
         elif isinstance(answer, dict) and answer.get("result") in answers.ENGINE_RESULTS:
             found[index] = (DIFFERS, [answer["result"]])
+        elif strays(header, prediction):
+            found[index] = (NOT_RUN, ["the fetch is led to other bytes than those of the instruction"])
         elif prediction.case["kind"] == "instructions":
             sequences.append(index)
         else:
             found[index] = judge_outcome(header, prediction, answer)
     if sequences:
-        verdicts = judge_sequences(model, header, [predictions[i] for i in sequences], [given[i] for i in sequences])
+        verdicts = judge_sequences(model, header, engine, [predictions[i] for i in sequences], [given[i] for i in sequences])
         found.update(zip(sequences, verdicts))
     return [Verdict(predictions[index], given[index], *found[index]) for index in range(len(cases))]
 
