@@ -19,7 +19,8 @@ SECONDARY, PRIMARY, EPTP, PML_ADDRESS, PML_INDEX, VE_ADDRESS = 0x401E, 0x4002, 0
 GUEST_CR0, GUEST_CR4, GUEST_RIP, GUEST_CS, GUEST_CS_ACCESS, GUEST_SS_ACCESS = 0x6800, 0x6804, 0x681E, 0x802, 0x4816, 0x4818
 EPTP_AD, CR0_WP, CR4_PKE, EFER_LMA = 1 << 6, 1 << 16, 1 << 22, 1 << 10
 EPT_ACCESSED, EPT_DIRTY = 1 << 8, 1 << 9
-PF_KEY = 1 << 5
+PF_KEY, VECTOR_MC = 1 << 5, 18
+MSR_FMASK, ENTRY_MSR_COUNT, ENTRY_MSR_ADDRESS, SHADOW = 0xC0000084, 0x4014, 0x200A, 1 << 31
 
 
 class Transformed:
@@ -154,6 +155,30 @@ def full_log(header, record):
 
 def logs(fields):
     return fields.get(PRIMARY, 0) >> 31 & 1 and fields.get(SECONDARY, 0) >> 17 & 1
+
+
+def shadow_vmcs(header, record):
+    """VM entry with a shadow VMCS goes on as with another one."""
+    address = vectors.number(header["vmcs_pointer"])
+    words = {} if record["kind"] == "instructions" else vectors.words(header, record)
+    if not words.get(address, 0) & SHADOW:
+        return None
+    words[address] &= ~SHADOW
+    return Transformed(put_words(header, record, words), delta=[address])
+
+
+def fmask_high(header, record):
+    """Bits 63:32 of IA32_FMASK may be loaded."""
+    if record["kind"] != "entry":
+        return None
+    fields, words = vectors.fields(header, record), vectors.words(header, record)
+    changed = []
+    for index in range(min(fields.get(ENTRY_MSR_COUNT, 0), 512)):
+        entry = fields.get(ENTRY_MSR_ADDRESS, 0) + 16 * index
+        if words.get(entry, 0) == MSR_FMASK and words.get(entry + 8, 0) >> 32:
+            words[entry + 8] &= 0xFFFFFFFF
+            changed.append(entry + 8)
+    return Transformed(put_words(header, record, words), delta=changed) if changed else None
 
 
 # ---- Corrections ----
@@ -295,15 +320,19 @@ def length_after_failure(case, manual, given):
     A VM entry that fails with a VM exit also writes the instruction length: that of VMLAUNCH. Gives the answer with what
     the manual says in place of each value that this predicts, or None.
     """
-    length, found = None, False
+    written, current, found = set(), None, False  # VMCSs whose field holds the length
     answer = list(given)
     for index, (step, one) in enumerate(zip(case["steps"], given)):
-        if step["op"] in ("vmlaunch", "vmresume"):
-            length = VMLAUNCH_LENGTH if one["status"] == "entry_failure" else None if one["status"] == "ok" else length
-        elif step["op"] in ("vmwrite", "vmclear", "vmptrld", "fill"):
-            length = None
-        elif step["op"] == "vmread" and length and vectors.number(step["field"]) == INSTRUCTION_LENGTH:
-            if one.get("value") == hex(length) and "value" in manual[index]:
+        about_length = vectors.number(step.get("field", "0x0")) == INSTRUCTION_LENGTH
+        if step["op"] == "vmptrld" and one["status"] == "ok":
+            current = step["address"]
+        elif one["status"] == "entry_failure":
+            written.add(current)
+        elif step["op"] in ("vmlaunch", "vmresume", "vmwrite") and one["status"] == "ok":
+            if about_length or step["op"] != "vmwrite":
+                written.discard(current)
+        elif step["op"] == "vmread" and about_length and current in written and "value" in manual[index]:
+            if one.get("value") == hex(VMLAUNCH_LENGTH):
                 answer[index], found = {**one, "value": manual[index]["value"]}, True
     return answer if found else None
 
@@ -323,6 +352,8 @@ def short_type(op):
 
 
 BOCHS_TRANSFORMATIONS = [
+    ("bochs.launch-shadow-vmcs", shadow_vmcs),
+    ("bochs.fmask-high", fmask_high),
     ("bochs.pml-full-always", full_log),
     ("bochs.ept-large-leaf-bit12", large_leaf_bit12),
     ("bochs.guest-ad-ept-write", flag_update_without_write),
@@ -340,7 +371,6 @@ BOCHS_CORRECTIONS = [
 ]
 
 BOCHS_RULES = [
-    ("bochs.launch-shadow-vmcs", entry_without({"ENT.SHADOWCUR"})),
     ("bochs.entry-rip-width", entry_without({"RIP.LINWIDTH"})),
     ("bochs.entry-to-smm", smm_outside),
     ("bochs.entry-ia32e-without-paging", entry_without({"GUEST.IA32E.PG"})),
@@ -353,7 +383,8 @@ BOCHS_RULES = [
     ("bochs.entry-host-cet-without-wp", entry_without({"HOST.CR4.CET_WP"})),
     ("bochs.entry-nmi-virtual-blocking", entry_without({"INTR.VNMI"})),
     ("bochs.entry-hlt-injection", entry_without({"ACT.HLT.INJ"})),
-    ("bochs.entry-shutdown-injection", entry_without({"ACT.SHUT.INJ"})),
+    ("bochs.entry-shutdown-injection", entry_without({"ACT.SHUT.INJ"}, lambda header, record:
+     vectors.fields(header, record).get(0x4016, 0) & 0xFF == VECTOR_MC)),
     ("bochs.entry-v86-real", entry_without(
         {"RFLAGS.VM"}, lambda header, record: not vectors.fields(header, record).get(GUEST_CR0, 0) & 1)),
     ("bochs.entry-mtf-injection", entry_without({"CTL.INJ.TYPE", "CTL.INJ.VEC.OTHER"}, lambda header, record:
