@@ -13,6 +13,11 @@ CAPABILITY_MSRS = [0x3A, *range(0x480, 0x492)]
 GUESTS = ["fill-long64", "fill-pae", "fill-unpaged32"]
 GUEST_RIP = "0x681e"
 VMCALL = {"fill-long64": "0x4000c1", "fill-pae": "0x4000c1", "fill-unpaged32": "0x20090c1"}
+BROKEN = [("0x4002", "0x0"), ("0x6c00", "0x0"), ("0x6820", "0x0"), ("0x4012", "0xffffffff"),
+          ("0x6802", "0x8000000000000000"), ("0x2800", "0x3100001")]
+HOST_TYPE = 3
+# Exit controls, addresses and counts of the MSR lists of VM exits, page-modification log, #VE area.
+WRITTEN_BY_EXITS = (0x2006, 0x2008, 0x200E, 0x202A, 0x400C, 0x400E, 0x4010)
 SHADOW = 1 << 31  # kind `entry` has VM entries with a shadow VMCS
 EXIT_REASON_FIELD = "0x4402"
 
@@ -63,8 +68,7 @@ def enter(random):
     guest = random.choice(GUESTS)
     steps = [{"op": "fill", "vmcs": [guest, {}]}, {"op": "vmwrite", "field": GUEST_RIP, "value": VMCALL[guest]}]
     if random.random() < 0.3:
-        broken = random.choice([("0x4002", "0x0"), ("0x6c00", "0x0"), ("0x6820", "0x0"), ("0x4012", "0xffffffff"),
-                                ("0x6802", "0x8000000000000000"), ("0x2800", "0x3100001")])
+        broken = random.choice(BROKEN)
         steps.append({"op": "vmwrite", "field": broken[0], "value": broken[1]})
     steps.append({"op": random.choice(["vmlaunch", "vmlaunch", "vmresume"])})
     if random.random() < 0.7:
@@ -122,6 +126,27 @@ def pick(header, random):
     return random.choices(functions, weights)[0]()
 
 
+def endangers_host(step):
+    """A VM exit would not come back to the payload, or would write to its memory."""
+    if step["op"] != "vmwrite":
+        return False
+    encoding = vectors.number(step["field"])
+    return encoding >> 10 & 3 == HOST_TYPE or encoding & ~1 in WRITTEN_BY_EXITS
+
+
+def without_lost_hosts(steps):
+    """No VM entry after such a write, until every field is written again. A host state that fails a check is left alone."""
+    kept, endangered = [], False
+    for step in steps:
+        if step["op"] == "fill":
+            endangered = False
+        if step["op"] in ("vmlaunch", "vmresume") and endangered:
+            continue
+        endangered = endangered or endangers_host(step) and (step["field"], step["value"]) not in BROKEN
+        kept.append(step)
+    return kept
+
+
 def generate(header, random, identity):
     """One case."""
     steps = []
@@ -132,6 +157,7 @@ def generate(header, random, identity):
         steps += [{"op": "vmclear", "address": address}, {"op": "vmptrld", "address": address}]
     for _ in range(random.randrange(3, 12)):
         steps += pick(header, random)
+    steps = without_lost_hosts(steps)
     if any(step["op"] == "poke" and vectors.number(step["value"]) & SHADOW for step in steps):
         steps = [step for step in steps if step["op"] not in ("vmlaunch", "vmresume")]
     return {"id": identity, "kind": "instructions", "root": "default", "memory": ["base", {}], "steps": steps}
