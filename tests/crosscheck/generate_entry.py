@@ -7,13 +7,14 @@ import json
 import subprocess
 import tempfile
 
+import header as templates
 import vectors
 
 TEMPLATES = ["long64", "long64-user", "pae", "pae-user", "unpaged32", "unpaged32-user", "paging32", "real", "v86"]
 MSR_LIST, LINKED = 0x3100000, 0x3203000
 ENTRY_MSR_COUNT, ENTRY_MSR_ADDRESS, LINK_POINTER, HOST_RSP = 0x4014, 0x200A, 0x2800, 0x6C14
 HOST_TYPE = 3
-SHADOW_REVISION = 0x80000004
+SHADOW = 1 << 31
 
 # (MSR, value): some that load, some that do not. Those that load are put back by the payload or by the VM exit.
 LOADED_MSRS = [
@@ -59,9 +60,10 @@ def add_msr_list(random, fields, words):
         words[MSR_LIST + 16 * index + 8] = value
 
 
-def add_link(random, fields, words):
+def add_link(header, random, fields, words):
+    right = templates.revision(header["cpu"])
     fields[LINK_POINTER] = random.choice([LINKED, LINKED, LINKED + 8, MSR_LIST, 0x3204000, 1 << 45])
-    words[LINKED] = random.choice([4, 4, 5, 0x80000004])
+    words[LINKED] = random.choice([right, right, right + 1, right | SHADOW])
 
 
 def flip_bits(header, random, fields):
@@ -92,9 +94,9 @@ def finish(header, random, identity, state):
     if chance < 0.08:
         add_msr_list(random, fields, words)
     elif chance < 0.12:
-        add_link(random, fields, words)
+        add_link(header, random, fields, words)
     elif chance < 0.13:
-        words[vectors.number(header["vmcs_pointer"])] = SHADOW_REVISION
+        words[vectors.number(header["vmcs_pointer"])] = templates.revision(header["cpu"]) | SHADOW
     elif chance < 0.3:
         flip_bits(header, random, fields)
     case = vectors.with_memory(header, vectors.with_fields(header, case, fields), words)

@@ -3,6 +3,7 @@
 Experiments of kind `instructions`: sequences of VMX instructions in VMX root operation, with control and capability registers,
 region headers and VMCS fields changed in between. Most sequences begin sensibly, so that later steps get somewhere.
 """
+import header as templates
 import vectors
 
 REGIONS = [0x3201000, 0x3202000, 0x3203000]
@@ -105,9 +106,10 @@ def msrs(random):
     return [{"op": "rdmsr", "msr": hex(msr)}]
 
 
-def headers(random):
+def headers(header, random):
     """The first doubleword of a region: revision identifier and shadow indicator."""
-    value = random.choice([4, 4, 5, 0x80000004, 0, 0x7FFFFFFF, 0x80000005])
+    right = templates.revision(header["cpu"])
+    value = random.choice([right, right, right + 1, right | SHADOW, 0, 0x7FFFFFFF, right + 1 | SHADOW])
     address = random.choice(REGIONS + [VMXON_REGION])
     steps = [{"op": "poke", "address": hex(address), "size": 4, "value": hex(value)}]
     return steps + ([{"op": "peek", "address": hex(address), "size": 4}] if random.random() < 0.3 else [])
@@ -118,7 +120,7 @@ def pick(header, random):
         (lambda: vmclear(random), 8), (lambda: vmptrld(random), 8), (lambda: write_and_read(header, random), 10),
         (lambda: read(header, random), 5), (lambda: enter(random), 8), (lambda: invept(header, random), 4),
         (lambda: invvpid(header, random), 4), (lambda: registers(random), 3), (lambda: msrs(random), 2),
-        (lambda: headers(random), 3), (lambda: vmxon(random), 3), (lambda: [{"op": "vmxoff"}], 2),
+        (lambda: headers(header, random), 3), (lambda: vmxon(random), 3), (lambda: [{"op": "vmxoff"}], 2),
         (lambda: [{"op": "vmptrst"}], 4), (lambda: [{"op": "vmfunc"}], 1), (lambda: [{"op": "vmlaunch"}], 2),
         (lambda: [{"op": "vmresume"}], 2),
     ]

@@ -21,6 +21,7 @@ GUEST_CR3, GUEST_CR4, GUEST_RIP = 0x6802, 0x6804, 0x681E
 CR4_PAE = 1 << 5
 
 CODE_PAGE = 0x2009000
+REGIONS = [0x3200000, 0x3201000, 0x3202000, 0x3203000]  # VMXON region, three VMCS regions
 # Offsets of instructions in the code page, by size of the operand; each ends with VMCALL.
 READ_CODE = {1: 0x00, 2: 0x10, 4: 0x20, 8: 0x30}
 WRITE_CODE = {1: 0x40, 2: 0x50, 4: 0x60, 8: 0x70}
@@ -86,6 +87,18 @@ def fit_fields(cpu, guest):
     return {key: value for key, value in guest.items() if key in known and value != "0x0"}
 
 
+def revision(cpu):
+    """The VMCS revision identifier."""
+    return vectors.number(cpu["msr"]["0x480"]) & 0x7FFFFFFF
+
+
+def put_revisions(header):
+    """The regions of the templates are those of this processor."""
+    for memory in header["memory"].values():
+        for region in REGIONS:
+            memory[hex(region)] = hex(revision(header["cpu"]))
+
+
 def add_fills(header):
     """Templates that name every field, for sequences that write a whole VMCS."""
     recorded, _ = vectors.read(os.path.join(VECTORS, "instructions-icelake.jsonl"))
@@ -110,4 +123,5 @@ def make(engine, cpu, seed):
         fit_controls(cpu, guest)
         header["vmcs"][name] = fit_fields(cpu, guest)
     add_fills(header)
+    put_revisions(header)
     return header
