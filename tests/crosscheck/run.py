@@ -17,6 +17,7 @@ import generate
 import header as headers
 import minimize
 import model_engine
+import recorded_engine
 import vectors
 import verdicts
 
@@ -37,7 +38,8 @@ def parse(arguments):
         prog="run.py", description="Runs the same experiments on an engine and on the model, and compares.",
         epilog="exit status: 0 everything agrees or deviates as predicted; 1 something differs; 2 wrong use; "
                "77 the engine cannot run here")
-    parser.add_argument("--engine", choices=["bochs", "kvm", "model"], default="model")
+    parser.add_argument("--engine", choices=["bochs", "kvm", "model", "recording"], default="model",
+                        help="recording: with --replay, the answers are those of the file")
     parser.add_argument("--model", metavar="CPU", help="the engine's CPU model, or the model's profile")
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "dev"), help="build directory (default: build/dev)")
     parser.add_argument("--vmxsim", help="the vmxsim command to compare with (default: that of the build directory)")
@@ -84,6 +86,8 @@ def open_engine(options, model):
         return engines.BochsEngine(model=options.model or "corei7_icelake_u", **payload)
     if options.engine == "kvm":
         return engines.QemuEngine(**payload)
+    if options.engine == "recording":
+        raise Mistake("--engine recording goes with --replay")
     return model
 
 
@@ -200,8 +204,9 @@ def run_generated(options, model):
 
 
 def run_file(options, model):
-    engine = open_engine(options, model)
     header, cases = vectors.read(options.replay)
+    recording = options.engine == "recording"
+    engine = recorded_engine.RecordedEngine(header, cases) if recording else open_engine(options, model)
     source = {"engine": engine.name, "version": engine.version, "model": engine.model}
     header = {**header, "source": source, "cpu": engine.capture_profile(), "version": 2}
     plain = [{key: value for key, value in case.items() if key not in ("expect", "sdm", "deviates", "note", "trace")}
