@@ -203,8 +203,9 @@ def without_bit0(header, record, answer):
 
 
 def converted(answer):
-    """A virtualization exception."""
-    return answer.get("vector") == 20 or vectors.number(answer.get("intr_info", "0x0")) & 0x7FF == 0x314
+    """A virtualization exception whose information area is known."""
+    return "memory" in answer and (
+        answer.get("vector") == 20 or vectors.number(answer.get("intr_info", "0x0")) & 0x7FF == 0x314)
 
 
 def eptp_index(header, record, answer):

@@ -106,10 +106,13 @@ def recorded(verdict):
     """A case with what the engine did, and what the manual leaves open or says instead."""
     prediction, answer = verdict.prediction, verdict.answer
     case = dict(prediction.case)
-    if not isinstance(answer, dict) or answer.get("result") in answers.ENGINE_RESULTS:
+    if verdict.kind == verdicts.NOT_RUN:
+        case["expect"] = {"result": "not_runnable", "why": verdict.reasons[0]}
+    elif not isinstance(answer, dict) or answer.get("result") in answers.ENGINE_RESULTS:
         case["expect"] = answer
     else:
-        case["expect"] = allow(prediction.manual if verdict.kind == verdicts.AGREES else prediction.answer, answer)
+        known = prediction.manual if verdict.kind == verdicts.AGREES else prediction.answer
+        case["expect"] = allow(known or {}, answer)
     if verdict.kind == verdicts.DEVIATES and len(verdict.ids) == 1 and isinstance(answer, dict):
         case["deviates"], case["sdm"] = verdict.ids[0], prediction.manual
     return case
