@@ -137,12 +137,14 @@ void vmxsim_answer_entry(struct vmxsim_vector_file *file)
 static json_t *exit_of(const struct vmxsim_outcome *outcome)
 {
     const bool event = outcome->exit_reason == VMXC_EXIT_REASON_EXCEPTION_OR_NMI;
+    const bool ept = outcome->exit_reason == VMXC_EXIT_REASON_EPT_VIOLATION ||
+                     outcome->exit_reason == VMXC_EXIT_REASON_EPT_MISCONFIGURATION;
     json_t *const exit = result_named("exit");
 
     add_number(exit, "exit_reason", true, outcome->exit_reason);
     add_hex(exit, "qualification", outcome->qualification_defined, outcome->qualification);
-    add_hex(exit, "guest_physical", outcome->guest_physical_valid, outcome->guest_physical);
-    add_hex(exit, "guest_linear", outcome->guest_linear_valid, outcome->guest_linear);
+    add_hex(exit, "guest_physical", ept && outcome->guest_physical_valid, outcome->guest_physical);
+    add_hex(exit, "guest_linear", ept && outcome->guest_linear_valid, outcome->guest_linear);
     add_hex(exit, "intr_info", event, outcome->interruption_info);
     add_hex(exit, "intr_error_code", event && outcome->has_error_code,
             outcome->interruption_error_code);

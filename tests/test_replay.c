@@ -14,7 +14,7 @@ static const struct vector_mutation malformed[] = {
     /* header */
     {LINE_HEADER, "\"vmx-vectors\"", "\"vmx-vector\"", "format", "is not one of"},
     {LINE_HEADER, "\"format\":\"vmx-vectors\",", "", "format", "missing"},
-    {LINE_HEADER, "\"version\":1,", "\"version\":2,", "version", "not between"},
+    {LINE_HEADER, "\"version\":1,", "\"version\":3,", "version", "not between"},
     {LINE_HEADER, "\"version\":1,", "\"version\":1.0,", "version", "integer"},
     {LINE_HEADER, "\"version\":1,", "\"version\":\"1\",", "version", "integer"},
     {LINE_HEADER, "\"version\":1,", "\"version\":1,\"extra\":0,", "extra", "unknown key"},

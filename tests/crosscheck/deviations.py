@@ -20,6 +20,7 @@ GUEST_CR0, GUEST_CR4, GUEST_RIP, GUEST_CS, GUEST_CS_ACCESS, GUEST_SS_ACCESS = 0x
 EPTP_AD, CR0_WP, CR4_PKE, EFER_LMA = 1 << 6, 1 << 16, 1 << 22, 1 << 10
 EPT_ACCESSED, EPT_DIRTY = 1 << 8, 1 << 9
 PF_KEY, VECTOR_MC = 1 << 5, 18
+ENTRY_CONTROLS, GUEST_SS, UNUSABLE = 0x4012, 0x804, 1 << 16
 MSR_FMASK, ENTRY_MSR_COUNT, ENTRY_MSR_ADDRESS, SHADOW = 0xC0000084, 0x4014, 0x200A, 1 << 31
 
 
@@ -167,6 +168,19 @@ def shadow_vmcs(header, record):
     return Transformed(put_words(header, record, words), delta=[address])
 
 
+def null_stack(header, record):
+    """In an IA-32e mode guest a null selector makes SS as good as unusable."""
+    if record["kind"] != "entry":
+        return None
+    fields = vectors.fields(header, record)
+    access = fields.get(GUEST_SS_ACCESS, 0)
+    if not fields.get(ENTRY_CONTROLS, 0) >> 9 & 1 or fields.get(GUEST_SS, 0) & 0xFFFC or access & UNUSABLE:
+        return None
+    fields[GUEST_SS_ACCESS] = access | UNUSABLE
+    case = {key: value for key, value in record.items() if key not in ("expect", "trace")}
+    return Transformed(vectors.with_fields(header, case, fields))
+
+
 def fmask_high(header, record):
     """Bits 63:32 of IA32_FMASK may be loaded."""
     if record["kind"] != "entry":
@@ -254,8 +268,25 @@ def entry_without(rules, condition=lambda header, record: True):
     return remove
 
 
+# Selectors and access rights of ES, DS, FS, GS.
+DATA_SEGMENTS = [(0x800, 0x4814), (0x806, 0x481A), (0x808, 0x481C), (0x80A, 0x481E)]
+NON_CONFORMING_CODE = 11
+
+
+def only_code_segments(header, record):
+    """The segments whose DPL is less than the RPL are all code segments."""
+    fields = vectors.fields(header, record)
+    for selector, access in DATA_SEGMENTS:
+        rights, rpl = fields.get(access, 0), fields.get(selector, 0) & 3
+        if not rights & UNUSABLE and rights & 15 < NON_CONFORMING_CODE and rights >> 5 & 3 < rpl:
+            return False
+    return True
+
+
 def smm_outside(header, record, violated):
-    """The rule on SMM is checked with the guest state."""
+    """The rule on entry to SMM is checked with the guest state."""
+    if vectors.fields(header, record).get(ENTRY_CONTROLS, 0) & 0xC00 != 0x400:
+        return violated
     return [{**one, "stage": "guest"} if one["rule"] == "CTL.ENTRY.SMM.OUT" else one for one in violated]
 
 
@@ -353,6 +384,7 @@ def short_type(op):
 
 
 BOCHS_TRANSFORMATIONS = [
+    ("bochs.entry-null-ss", null_stack),
     ("bochs.launch-shadow-vmcs", shadow_vmcs),
     ("bochs.fmask-high", fmask_high),
     ("bochs.pml-full-always", full_log),
@@ -392,8 +424,7 @@ BOCHS_RULES = [
      vectors.fields(header, record).get(0x4016, 0) >> 8 & 7 == 7)),
     ("bochs.entry-error-code-type", entry_without({"CTL.INJ.EC.NONHW"}, lambda header, record:
      vectors.number(header["cpu"]["msr"]["0x480"]) >> 56 & 1)),
-    ("bochs.entry-null-ss", entry_without({"SEG.SS.BASE", "SEG.SS.TYPE", "SEG.SS.DPL.RPL", "SEG.SS.DPL.ZERO"}, lambda header, record:
-     vectors.fields(header, record).get(0x4012, 0) >> 9 & 1 and not vectors.fields(header, record).get(0x804, 0) & ~3)),
+    ("bochs.entry-code-segment-dpl", entry_without({"SEG.DATA.DPL"}, only_code_segments)),
     ("bochs.entry-cs-dpl-rpl", cs_by_rpl),
 ]
 

@@ -113,14 +113,14 @@ def recorded(verdict):
     else:
         known = prediction.manual if verdict.kind == verdicts.AGREES else prediction.answer
         case["expect"] = allow(known or {}, answer)
-    if verdict.kind == verdicts.DEVIATES and len(verdict.ids) == 1 and isinstance(answer, dict):
+    if verdict.kind == verdicts.DEVIATES:
         case["deviates"], case["sdm"] = verdict.ids[0], prediction.manual
     return case
 
 
 def allow(known, answer):
     """The answer first, then the others that are lawful; with what is open."""
-    if "any_of" in known:
+    if "any_of" in known and "any_of" not in answer:
         others = [one for one in known["any_of"] if answers.differences(one, answer, {})]
         return {"any_of": [answer, *others]} if len(others) < len(known["any_of"]) else answer
     return answers.merge_open(answer, known.get("open"))
@@ -147,7 +147,8 @@ class Run:
         return [verdict for verdict in self.verdicts if verdict.kind == verdicts.DIFFERS]
 
     def record(self, path, chosen):
-        vectors.write(path, self.header, [recorded(verdict) for verdict in chosen])
+        """A case of a recording has one deviation at most; the others are left out."""
+        vectors.write(path, self.header, [recorded(verdict) for verdict in chosen if len(verdict.ids) <= 1])
 
 
 def report(run, options):

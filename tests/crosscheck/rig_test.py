@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The rig without a machine: comparing, minimizing, predicting, generating.
+
+rig_test.py BUILD_DIRECTORY
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import answers
+import deviations
+import generate
+import header as headers
+import minimize
+import model_engine
+import vectors
+import verdicts
+
+BUILD = "build/dev"
+
+
+def complete(**more):
+    return {"result": "complete", **more}
+
+
+class Answers(unittest.TestCase):
+    def test_a_bit_that_nobody_leaves_open_differs(self):
+        found = answers.differences(complete(memory={"0x8": "0x21"}), complete(memory={"0x8": "0x1"}), {})
+        self.assertEqual(found, ["memory 0x8: 0x21 and 0x1"])
+
+    def test_an_open_bit_does_not(self):
+        open_bit = {"memory": {"0x8": "0x20"}}
+        self.assertEqual(answers.differences(complete(memory={"0x8": "0x21"}, open=open_bit), complete(memory={}), {8: 1}), [])
+
+    def test_a_word_that_is_not_listed_kept_its_value(self):
+        self.assertTrue(answers.differences(complete(memory={}), complete(memory={"0x8": "0x3"}), {8: 1}))
+        self.assertEqual(answers.differences(complete(memory={}), complete(memory={"0x8": "0x1"}), {8: 1}), [])
+
+    def test_one_alternative_is_enough_and_none_is_not(self):
+        either = {"any_of": [{"result": "vmfail", "error": 7}, {"result": "vmfail", "error": 8}]}
+        self.assertEqual(answers.differences(either, {"result": "vmfail", "error": 8}, {}), [])
+        self.assertTrue(answers.differences(either, {"result": "vmfail", "error": 5}, {}))
+
+    def test_a_crash_agrees_with_nothing(self):
+        self.assertTrue(answers.differences([{"status": "ok"}], {"result": "engine_crash"}, {}))
+        self.assertTrue(answers.differences(complete(), {"result": "engine_crash"}, {}))
+
+
+class Minimizing(unittest.TestCase):
+    def test_what_matters_is_left_and_nothing_else(self):
+        case = {"id": "x", "vmcs": ["a", {hex(2 * i): "0x1" for i in range(9)}],
+                "memory": ["base", {hex(8 * i): "0x1" for i in range(20)}], "accesses": [{"n": i} for i in range(4)]}
+
+        def needs(one):
+            return "0x48" in one["memory"][1] and "0x4" in one["vmcs"][1] and {"n": 3} in one["accesses"]
+
+        small = minimize.minimize(case, lambda candidates: [needs(one) for one in candidates])
+        self.assertEqual((minimize.size(small), small["id"]), ({"words": 1, "fields": 1, "steps": 1}, "x"))
+
+
+class Deviations(unittest.TestCase):
+    def test_every_one_is_described(self):
+        with open(os.path.join(headers.VECTORS, "deviations.json"), encoding="utf-8") as stream:
+            described = json.load(stream)
+        self.assertEqual(deviations.TABLES["bochs"].ids(), {name for name in described if described[name]["engine"] == "bochs"})
+
+
+class WithModel(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.model = model_engine.ModelEngine(os.path.join(BUILD, "bin", "vmxsim"))
+        cls.header = headers.make(cls.model, cls.model.capture_profile(), 7)
+        cls.program = os.path.join(BUILD, "tests", "crosscheck", "entry_states")
+
+    def cases(self, kind, count=150):
+        return generate.generate(self.header, 7, kind, count, self.program)
+
+    def test_a_seed_gives_the_same_experiments(self):
+        for kind in generate.KINDS:
+            self.assertEqual(self.cases(kind, 20), self.cases(kind, 20), kind)
+
+    def test_the_model_agrees_with_itself(self):
+        for kind in generate.KINDS:
+            cases = self.cases(kind)
+            given = self.model.run(self.header, cases)
+            counted = verdicts.count(verdicts.judge(self.model, self.header, "model", cases, given))[kind]
+            self.assertEqual(counted[verdicts.DIFFERS], 0, kind)
+            self.assertGreater(counted[verdicts.AGREES], 140, kind)
+
+    def test_what_the_recorder_saw_is_predicted(self):
+        """Each case of the recordings, deviations included, as far as its processor's header is used."""
+        for name in ("access-icelake", "access-tigerlake", "entry-icelake", "entry-skylake", "intercept-icelake"):
+            header, cases = vectors.read(os.path.join(headers.VECTORS, name + ".jsonl"))
+            given = [case["expect"]["any_of"][0] if "any_of" in case["expect"] else case["expect"] for case in cases]
+            plain = [{key: value for key, value in case.items() if key not in ("expect", "sdm", "deviates", "note")}
+                     for case in cases]
+            judged = verdicts.judge(self.model, header, "bochs", plain, given)
+            wrong = [(one.case["id"], one.reasons) for one in judged if one.kind == verdicts.DIFFERS]
+            self.assertEqual(wrong, [], name)
+            for one, case in zip(judged, cases):
+                if one.kind == verdicts.DEVIATES:
+                    self.assertIn(case.get("deviates"), one.ids, case["id"])
+
+    def test_a_wrong_answer_is_a_difference(self):
+        cases = self.cases("intercept", 20)
+        given = [{"result": "exit", "exit_reason": 2, "qualification": "0x0"}] * 20
+        counted = verdicts.count(verdicts.judge(self.model, self.header, "bochs", cases, given))["intercept"]
+        self.assertEqual(counted[verdicts.DIFFERS], 20)
+
+
+class Command(unittest.TestCase):
+    def run_rig(self, *arguments):
+        return subprocess.run([sys.executable, os.path.join(HERE, "run.py"), "--build", BUILD, *arguments],
+                              capture_output=True, text=True, check=False)
+
+    def test_record_compare_and_replay(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "a.jsonl")
+            done = self.run_rig("--generate", "3", "--count", "30", "--record", path, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(self.run_rig("--compare", path, path).returncode, 0)
+            replayed = subprocess.run([os.path.join(BUILD, "bin", "vmxsim"), "replay", path], capture_output=True, check=False)
+            self.assertEqual(replayed.returncode, 0, replayed.stderr)
+
+    def test_mistakes_are_one_line(self):
+        for arguments in (["--generate", "1", "--kinds", "nonsense"], ["--generate", "1", "--count", "x"],
+                          ["--replay", "/nowhere"], ["--engine", "recording", "--generate", "1"]):
+            done = self.run_rig(*arguments)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+
+
+if __name__ == "__main__":
+    BUILD = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
