@@ -33,7 +33,7 @@ BATCH_ADDRESS = 0x60000000
 CYLINDER = 16 * 63 * SECTOR
 
 CASES_PER_BOOT = 2500
-HANG_SECONDS = 20
+HANG_SECONDS = 10
 # The payload says this before a VM entry to wait-for-SIPI. An entry that fails says so at once; one that succeeds is never
 # heard of again.
 WAITS = b" waits "

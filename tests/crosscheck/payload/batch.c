@@ -113,7 +113,7 @@ static void parse(struct batch *batch, struct cursor *cursor)
     memory_init(batch);
     for (uint32_t i = take_u32(cursor); i != 0; i--) {
         const uint64_t host_rip = take_u64(cursor);
-        landing_place(host_rip, take_u64(cursor));
+        landing_keep(host_rip, take_u64(cursor));
     }
     batch->case_count = take_u32(cursor);
     batch->cases = *cursor;

@@ -2,7 +2,8 @@
 /*
  * Sequences of VMX instructions in VMX root operation. Each step runs with exceptions caught and prints one word:
  *
- *     ok, ok:<value>, invalid, valid:<error>, exception:<vector>:<error code>, exit:<reason>:<qualification>
+ *     ok  ok:<value>  invalid  valid:<error>  exception:<vector>:<error code>
+ *     exit:<reason>:<qualification>:<interruption information>:<IDT-vectoring information>
  */
 #include "payload.h"
 
@@ -110,18 +111,31 @@ static int vmfunc(uint64_t function, uint64_t index)
 
 /* ---- Entering ---- */
 
+static uint64_t field_or(uint32_t field, uint64_t otherwise)
+{
+    uint64_t value = otherwise;
+
+    (void)vmxc_insn_native.vmread(NULL, field, &value);
+    return value;
+}
+
 static int enter(bool resume)
 {
-    uint64_t value;
+    const uint64_t host_rip = field_or(VMXC_VMCS_HOST_RIP, 0);
+    const uint64_t host_cr3 = field_or(VMXC_VMCS_HOST_CR3, 0);
+    const bool own = !landing_is_kept(host_rip, host_cr3);
 
     /* The exit loads these from the VMCS; guest_exit must not change them. */
-    root_cr0 = vmxc_insn_native.read_cr0(NULL);
-    root_cr4 = vmxc_insn_native.read_cr4(NULL);
-    if (vmxc_insn_native.vmread(NULL, VMXC_VMCS_HOST_CR0, &value) == VMXC_INSN_SUCCEEDED)
-        root_cr0 = value;
-    if (vmxc_insn_native.vmread(NULL, VMXC_VMCS_HOST_CR4, &value) == VMXC_INSN_SUCCEEDED)
-        root_cr4 = value;
-    return guest_enter(resume);
+    root_cr0 = field_or(VMXC_VMCS_HOST_CR0, vmxc_insn_native.read_cr0(NULL));
+    root_cr4 = field_or(VMXC_VMCS_HOST_CR4, vmxc_insn_native.read_cr4(NULL));
+    if (own)
+        landing_place(host_rip, host_cr3);
+    watchdog_start();
+    const int result = guest_enter(resume);
+    watchdog_stop();
+    if (own)
+        landing_remove(host_rip, host_cr3);
+    return result;
 }
 
 /* ---- One step ---- */
@@ -225,14 +239,14 @@ static void read_error_body(void *argument)
 
 static void print_exit(void)
 {
-    uint64_t reason = 0, qualification = 0;
-
-    (void)vmxc_insn_native.vmread(NULL, VMXC_VMCS_EXIT_REASON, &reason);
-    (void)vmxc_insn_native.vmread(NULL, VMXC_VMCS_EXIT_QUALIFICATION, &qualification);
     console_text(" exit:");
-    console_hex(reason);
+    console_hex(field_or(VMXC_VMCS_EXIT_REASON, 0));
     console_text(":");
-    console_hex(qualification);
+    console_hex(field_or(VMXC_VMCS_EXIT_QUALIFICATION, 0));
+    console_text(":");
+    console_hex(field_or(VMXC_VMCS_VM_EXIT_INTERRUPTION_INFO, 0));
+    console_text(":");
+    console_hex(field_or(VMXC_VMCS_IDT_VECTORING_INFO, 0));
 }
 
 static void print_step(const struct step *step)

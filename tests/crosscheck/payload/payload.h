@@ -59,6 +59,8 @@ extern struct vmxc_gprs guest_gprs;
 extern uint8_t page_root[], idle_guest[];
 
 int guest_enter(int resume);
+void landing_keep(uint64_t host_rip, uint64_t host_cr3);
+bool landing_is_kept(uint64_t host_rip, uint64_t host_cr3);
 void landing_place(uint64_t host_rip, uint64_t host_cr3);
 void landing_remove(uint64_t host_rip, uint64_t host_cr3);
 
