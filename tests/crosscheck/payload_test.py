@@ -134,6 +134,9 @@ FAILURES = [
     ({"id": "another fetch", "kind": "access", "vmcs": ["long64", {}], "memory": ["base", {}],
       "accesses": [{"type": "fetch", "linear": "0x400000", "size": 1}]},
      batch.not_runnable("the first access is not the fetch of the guest's first instruction")),
+    ({"id": "nothing to fill", "kind": "instructions", "memory": ["base", {}], "steps": [
+        {"op": "fill", "vmcs": ["long64", {}]}, {"op": "vmxon", "address": "0x3200000"},
+        {"op": "fill", "vmcs": ["long64", {}]}]}, [{"status": "ok"}] * 3),
     ({"id": "a sequence that loops", "kind": "instructions", "memory": ["base", {"0x20090c0": "0xfeeb"}], "steps": [
         {"op": "vmxon", "address": "0x3200000"}, {"op": "vmclear", "address": "0x3201000"},
         {"op": "vmptrld", "address": "0x3201000"}, {"op": "fill", "vmcs": ["long64", NO_TIMER]}, {"op": "vmlaunch"}]},

@@ -15,7 +15,7 @@
 #include "payload.h"
 
 #define BATCH_MAGIC   UINT64_C(0x6863746162786d76)
-#define BATCH_VERSION 1
+#define BATCH_VERSION 2
 
 enum case_kind {
     KIND_GUEST,

@@ -165,12 +165,18 @@ static int run_region(struct step *step)
     }
 }
 
+static void current_vmcs_body(void *argument)
+{
+    (void)vmxc_insn_native.vmptrst(NULL, argument);
+}
+
+/* Without a current VMCS, or outside VMX operation, there is nothing to fill. */
 static int run_fill(struct step *step)
 {
     uint64_t region_hpa = UINT64_MAX;
 
-    if (vmxc_insn_native.vmptrst(NULL, &region_hpa) == VMXC_INSN_SUCCEEDED &&
-        region_hpa != UINT64_MAX)
+    (void)trap_run(current_vmcs_body, &region_hpa);
+    if (region_hpa != UINT64_MAX)
         vmcs_fill(step->batch, (uint32_t)step->a, &step->changes, step->change_count);
     return VMXC_INSN_SUCCEEDED;
 }
