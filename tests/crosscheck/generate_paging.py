@@ -1,0 +1,424 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Generates guest page-walk experiments for a processor without EPT, as a vector file (docs/vectors.md).
+
+Every case has paging structures of its own in pages that no earlier access of it shares by chance, one to three
+accesses, and whatever control bits the processor offers. Entries are right at first; then some bits are changed.
+What an access comes to is not known here: an engine observes it, the model predicts it.
+"""
+
+import argparse
+import json
+import random
+import sys
+
+PAGE = 4096
+P, RW, US, PWT, PCD, A, D, PS, G = (1 << bit for bit in range(9))
+NX = 1 << 63
+LARGE_PAT = 1 << 12
+
+CR0_WP, CR0_PG_PE_NE_ET = 1 << 16, 0x80000031
+CR4_PSE, CR4_PAE, CR4_PGE, CR4_OSFXSR, CR4_LA57, CR4_VMXE = 1 << 4, 1 << 5, 1 << 7, 1 << 9, 1 << 12, 1 << 13
+CR4_SMEP, CR4_SMAP, CR4_PKE = 1 << 20, 1 << 21, 1 << 22
+EFER_LME, EFER_LMA, EFER_NXE = 1 << 8, 1 << 10, 1 << 11
+RFLAGS_AC = 1 << 18
+
+ENTRY_IA32E = 1 << 9
+
+# VMCS fields by encoding.
+ENTRY_CONTROLS, GUEST_EFER = 0x4012, 0x2806
+GUEST_CR0, GUEST_CR3, GUEST_CR4, GUEST_RFLAGS = 0x6800, 0x6802, 0x6804, 0x6820
+
+# What a VM entry into these guests needs of VMX. The engine itself has no VMX.
+VMX_MSRS = {
+    0x480: 0x5DA100000000001, 0x481: 0xFF00000016, 0x482: 0xFFFBFFFE0401E172, 0x483: 0xFFFFFFFF00036DFF,
+    0x484: 0x1FFFFFF000011FF, 0x485: 0x7004C1E0, 0x486: 0x80000021, 0x487: 0xFFFFFFFF, 0x488: 0x2000,
+    0x489: 0x11BFF7FFF, 0x48A: 0x52, 0x48B: 0xDFFFFFFF00000000, 0x48C: 0x340F0106F341C1, 0x48D: 0xFF00000016,
+    0x48E: 0xFFFBFFFE04006172, 0x48F: 0xFFFFFFFF00036DFB, 0x490: 0x1FFFFFF000011FB, 0x491: 0x1,
+    0x3A: 0x5, 0x277: 0x7040600070406, 0xC0000080: 0x500,
+}
+
+# Flat segments, a busy TSS, an unusable LDT; no exception exits; the host is 64-bit.
+VMCS = {
+    0x800: 0x10, 0x802: 0x8, 0x804: 0x10, 0x806: 0x10, 0x808: 0x10, 0x80A: 0x10, 0x80E: 0x18,
+    0xC00: 0x10, 0xC02: 0x8, 0xC04: 0x10, 0xC06: 0x10, 0xC08: 0x10, 0xC0A: 0x10, 0xC0C: 0x18,
+    0x2800: 0xFFFFFFFFFFFFFFFF, 0x2C00: 0x7040600070406, 0x2C02: 0x500,
+    0x4000: 0x16, 0x4002: 0x4006172, 0x400C: 0x336FFB, 0x4012: 0x91FB,
+    0x4800: 0xFFFFFFFF, 0x4802: 0xFFFFFFFF, 0x4804: 0xFFFFFFFF, 0x4806: 0xFFFFFFFF, 0x4808: 0xFFFFFFFF,
+    0x480A: 0xFFFFFFFF, 0x480C: 0xFFFF, 0x480E: 0x67,
+    0x4814: 0xC093, 0x4816: 0xC09B, 0x4818: 0xC093, 0x481A: 0xC093, 0x481C: 0xC093, 0x481E: 0xC093,
+    0x4820: 0x10000, 0x4822: 0x8B, 0x2804: 0x7040600070406,
+    GUEST_CR0: CR0_PG_PE_NE_ET, 0x6814: 0x400800, 0x681A: 0x400, 0x681C: 0x400F00, 0x681E: 0x1000, 0x6820: 0x2,
+    0x6C00: 0x80000031, 0x6C02: 0x111000, 0x6C04: 0x2020, 0x6C0A: 0x10B750, 0x6C0C: 0x10BA50, 0x6C0E: 0x10B850,
+    0x6C16: 0x10308,
+}
+USER = {0x800: 0x13, 0x802: 0xB, 0x804: 0x13, 0x806: 0x13, 0x808: 0x13, 0x80A: 0x13,
+        0x4814: 0xC0F3, 0x4816: 0xC0FB, 0x4818: 0xC0F3, 0x481A: 0xC0F3, 0x481C: 0xC0F3, 0x481E: 0xC0F3}
+LONG = {0x4816: 0xA09B, ENTRY_CONTROLS: 0x93FB}
+LONG_USER = {**USER, **LONG, 0x4816: 0xA0FB}
+TEMPLATES = {"legacy": VMCS, "legacy-user": {**VMCS, **USER}, "long": {**VMCS, **LONG}, "long-user": {**VMCS, **LONG_USER}}
+
+VMCS_FIELDS = sorted({*VMCS, GUEST_EFER, GUEST_CR3, GUEST_CR4, GUEST_RFLAGS, 0x4004, 0x4006, 0x4008, 0x400A, 0x400E,
+                      0x4010, 0x4014, 0x4016, 0x4018, 0x401A, 0x401C, 0x80C, 0x4810, 0x4812, 0x4824, 0x4826, 0x482A,
+                      0x2802, 0x6000, 0x6002, 0x6004, 0x6006, 0x6806, 0x6808, 0x680A, 0x680C, 0x680E, 0x6810, 0x6812,
+                      0x6816, 0x6818, 0x6822, 0x6824, 0x6826, 0x6C06, 0x6C08, 0x6C10, 0x6C12, 0x6C14})
+
+LOW_RAM = 0
+RANGE = 1 << 30  # length of every range of RAM: an aligned page of any size is RAM or not as a whole
+MODES = ("32-bit", "PAE", "4-level", "5-level")
+PREFIXES = (0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65)  # segment overrides, without effect on INT3
+INT3 = 0xCC
+
+
+def hexadecimal(value):
+    return f"0x{value:x}"
+
+
+def ram_starts(maxphyaddr):
+    """Low memory, some above 4 GBytes, at the top of what 32-bit paging reaches, and with the highest address bit set."""
+    return sorted({LOW_RAM, 1 << 32, 1 << min(39, maxphyaddr - 1), 1 << maxphyaddr - 1})
+
+
+class Features:
+    """What the guest's CPUID says about paging."""
+
+    def __init__(self, cpu):
+        leaves = {key: [int(register, 16) for register in value] for key, value in cpu["cpuid"].items()}
+        none = [0, 0, 0, 0]
+        self.maxphyaddr = cpu["maxphyaddr"]
+        basic, structured = leaves.get("0x1.0", none), leaves.get("0x7.0", none)
+        extended = leaves.get("0x80000001.0", none)
+        self.pse36 = bool(basic[3] >> 17 & 1)
+        self.smep = bool(structured[1] >> 7 & 1)
+        self.smap = bool(structured[1] >> 20 & 1)
+        self.pku = bool(structured[2] >> 3 & 1)
+        self.la57 = bool(structured[2] >> 16 & 1)
+        self.nx = bool(extended[3] >> 20 & 1)
+        self.page_1g = bool(extended[3] >> 26 & 1)
+
+
+class Unwanted(Exception):
+    """The case came out as one that an engine or the model cannot decide."""
+
+
+class Case:
+    """One experiment while it is made."""
+
+    def __init__(self, rng, features, starts):
+        self.rng = rng
+        self.features = features
+        self.starts = starts
+        self.words = {}
+        self.pages = set()  # of paging structures and of data, so that nothing coincides by chance
+        self.tables = []
+        self.written = set()  # addresses of the entries
+        self.choose_state()
+
+    def chance(self, percent):
+        return self.rng.randrange(100) < percent
+
+    # ---- State ----
+
+    def choose_state(self):
+        rng, features = self.rng, self.features
+        self.mode = rng.choice(MODES if features.la57 else MODES[:3])
+        self.long = self.mode in ("4-level", "5-level")
+        self.user = self.chance(50)
+        self.cr0 = CR0_PG_PE_NE_ET | (CR0_WP if self.chance(60) else 0)
+        self.cr4 = CR4_VMXE | CR4_OSFXSR | (CR4_PGE if self.chance(50) else 0) | (CR4_PSE if self.chance(70) else 0)
+        self.cr4 |= {"32-bit": 0, "PAE": CR4_PAE, "4-level": CR4_PAE, "5-level": CR4_PAE | CR4_LA57}[self.mode]
+        self.cr4 |= CR4_SMEP if features.smep and self.chance(50) else 0
+        self.cr4 |= CR4_SMAP if features.smap and self.chance(50) else 0
+        self.cr4 |= CR4_PKE if features.pku and self.chance(50) else 0
+        self.efer = EFER_LME | EFER_LMA if self.long else 0
+        self.efer |= EFER_NXE if features.nx and self.chance(60) else 0
+        self.rflags = 2 | (RFLAGS_AC if self.chance(30) else 0)
+        self.pkru = rng.getrandbits(32)
+        self.levels = {"32-bit": 2, "PAE": 3, "4-level": 4, "5-level": 5}[self.mode]
+        self.linear_bits = {"4-level": 48, "5-level": 57}.get(self.mode, 32)
+        self.entry_size, self.index_bits = (4, 10) if self.mode == "32-bit" else (8, 9)
+        self.root = self.new_table([LOW_RAM] if not self.long else self.starts)
+        if self.mode == "PAE":
+            self.root += 32 * rng.randrange(PAGE // 32)
+
+    # ---- Memory ----
+
+    def load(self, address, size):
+        return self.words.get(address & ~7, 0) >> 8 * (address & 7) & (1 << 8 * size) - 1
+
+    def store(self, address, value, size):
+        shift = 8 * (address & 7)
+        mask = (1 << 8 * size) - 1 << shift
+        self.words[address & ~7] = self.words.get(address & ~7, 0) & ~mask | value << shift & mask
+
+    def new_table(self, starts):
+        while True:
+            address = self.rng.choice(starts) + PAGE * self.rng.randrange(RANGE // PAGE)
+            if address not in self.pages:
+                self.pages.add(address)
+                self.tables.append(address)
+                return address
+
+    def is_ram(self, address):
+        return any(start <= address < start + RANGE for start in self.starts)
+
+    # ---- Entries ----
+
+    def shift(self, level):
+        return 12 + self.index_bits * (level - 1)
+
+    def may_map(self, level):
+        """Whether a well-formed entry of this level can map a page."""
+        if self.mode == "32-bit":
+            return level == 1 or bool(self.cr4 & CR4_PSE)
+        return level <= 2 or level == 3 and self.long and self.features.page_1g
+
+    def starts_for(self, level):
+        """RAM that an entry can lead to, if it maps a page of this level."""
+        if self.mode != "32-bit":
+            return self.starts
+        width = min(40, self.features.maxphyaddr) if level == 2 and self.features.pse36 else 32
+        return [start for start in self.starts if start < 1 << width]
+
+    def page(self, level):
+        """Where a new page begins: now and then one of the paging structures."""
+        if level == 1 and self.chance(3):
+            return self.rng.choice([table for table in self.tables if table < 1 << 32 or self.entry_size == 8] or [0]) & ~(PAGE - 1)
+        return self.rng.choice(self.starts_for(level)) + (self.rng.randrange(RANGE >> self.shift(level)) << self.shift(level))
+
+    def common_bits(self):
+        """Rights, flags, and what a walk ignores."""
+        value = (P if self.chance(97) else 0) | (RW if self.chance(80) else 0)
+        value |= US if self.chance(90 if self.user else 70) else 0
+        value |= (PWT if self.chance(10) else 0) | (PCD if self.chance(10) else 0)
+        value |= (A if self.chance(40) else 0) | (D if self.chance(40) else 0)
+        value |= self.rng.getrandbits(3) << 9
+        if self.mode != "32-bit" and self.efer & EFER_NXE and self.chance(10):
+            value |= NX
+        if self.long and self.chance(50):
+            value |= self.rng.getrandbits(11) << 52
+        return value
+
+    def spoil(self, value, low, percent):
+        """Now and then one bit from `low` up is changed: this is where reserved bits come from."""
+        if not self.chance(percent):
+            return value
+        return value ^ 1 << self.rng.randrange(low, 8 * self.entry_size)
+
+    def leaf(self, level):
+        base = self.page(level)
+        value = base if self.mode != "32-bit" else base & 0xFFFFFFFF | base >> 32 << 13
+        value |= self.common_bits() | (G if self.chance(30) else 0)
+        if level == 1:
+            return self.spoil(value | (PS if self.chance(10) else 0), 1, 5)  # bit 7 is PAT here
+        value |= PS | (LARGE_PAT if self.chance(10) else 0)
+        if self.chance(10):
+            return value ^ 1 << self.rng.randrange(13, self.shift(level))
+        return self.spoil(value, 1, 5)
+
+    def table_entry(self, level):
+        child = self.rng.choice(self.tables) & ~(PAGE - 1) if self.chance(1) else None
+        if child is None or child >> 32 and self.entry_size == 4:
+            child = self.new_table([LOW_RAM] if self.mode == "32-bit" else self.starts)
+        if self.mode == "PAE" and level == 3:  # reserved bits here are a matter of VM entry
+            value = child | (P if self.chance(96) else 0) | self.rng.getrandbits(3) << 9
+            return value | (PWT if self.chance(10) else 0) | (PCD if self.chance(10) else 0)
+        value = child | self.common_bits() | (G if self.chance(2) else 0)
+        return self.spoil(value, 1, 4)
+
+    def new_entry(self, level):
+        if level == 1 or self.may_map(level) and self.chance(25):
+            return self.leaf(level)
+        return self.table_entry(level)
+
+    # ---- Where an address leads, if nothing on the way is judged ----
+
+    def maps_page(self, value, level):
+        return level == 1 or bool(value & PS) and (
+            level == 2 and (self.mode != "32-bit" or bool(self.cr4 & CR4_PSE)) or level == 3 and self.long)
+
+    def page_address(self, value, level):
+        if self.mode == "32-bit" and level == 2:
+            return value & 0xFFC00000 | (value >> 13 & 0xFF) << 32 if self.features.pse36 else value & 0xFFC00000
+        return self.next_table(value) & ~((1 << self.shift(level)) - 1)
+
+    def next_table(self, value):
+        return value & (1 << min(52, self.features.maxphyaddr)) - PAGE
+
+    def entry_address(self, table, linear, level):
+        index = linear >> self.shift(level) & (1 << self.index_bits) - 1
+        if self.mode == "PAE" and level == 3:
+            index &= 3
+        return table + self.entry_size * index
+
+    def follow(self, linear, create=False):
+        """The physical address; None if an entry is not present. With `create`, entries are made on the way."""
+        table = self.root
+        for level in range(self.levels, 0, -1):
+            address = self.entry_address(table, linear, level)
+            if not self.is_ram(address):
+                raise Unwanted
+            if create and address not in self.written:
+                self.written.add(address)
+                self.store(address, self.new_entry(level), self.entry_size)
+            value = self.load(address, self.entry_size)
+            if not value & P and not create:
+                return None
+            if self.maps_page(value, level):
+                return self.page_address(value, level) + (linear & (1 << self.shift(level)) - 1)
+            table = self.next_table(value)
+        raise AssertionError("level 1 maps a page")
+
+    # ---- Accesses ----
+
+    def choose_page(self, previous):
+        """A page, or one that shares some levels with that of the previous access."""
+        page = self.rng.getrandbits(self.linear_bits)
+        if previous is not None and self.chance(70):
+            low = (1 << self.shift(self.rng.randrange(1, self.levels + 1))) - 1
+            page = previous & ~low | page & low
+        page &= (1 << self.linear_bits) - PAGE
+        if self.long and page >> self.linear_bits - 1:
+            page |= (1 << 64) - (1 << self.linear_bits)
+        return page
+
+    def choose_access(self, previous):
+        kind = self.rng.choice(("fetch", "read", "write", "rmw"))
+        widest = {"fetch": 15, "rmw": 8 if self.long else 4}.get(kind, 16)
+        size = self.rng.choice(range(1, 16) if kind == "fetch" else [n for n in (1, 2, 4, 8, 16) if n <= widest])
+        crossing = size > 1 and self.chance(25)
+        offset = PAGE - self.rng.randrange(1, size) if crossing else self.rng.randrange(PAGE - size + 1)
+        access = {"type": kind, "linear": self.choose_page(previous) + offset, "size": size}
+        if kind in ("write", "rmw"):
+            access["value"] = self.rng.getrandbits(8 * size)
+        return access
+
+    def is_wanted(self, access):
+        """Not across the end of the address space or of its halves; room is left for the engine's own code."""
+        first, last = access["linear"], access["linear"] + access["size"] - 1
+        if self.long:
+            return last < 1 << 64 and first >> 63 == last >> 63
+        return last < (3 << 30 if self.mode == "PAE" else 1023 << 22) and (self.mode != "PAE" or self.leaves_room(first, last))
+
+    def leaves_room(self, first, last):
+        """The engine uses the last PDPTE: no access may come across it as an entry or as data."""
+        slot = (self.root & PAGE - 1) + 24
+        indexes = [linear >> self.shift(level) & 511 for linear in (first, last) for level in (1, 2)]
+        offsets = range(first & PAGE - 1, (first & PAGE - 1) + last - first + 1)
+        return slot // 8 not in indexes and not any(slot <= offset % PAGE < slot + 8 for offset in offsets)
+
+    def fill(self, access):
+        """Data where the access leads: random bytes, or an INT3 with prefixes where it is executed."""
+        size = access["size"]
+        data = self.rng.randbytes(size)
+        if access["type"] == "fetch":
+            data = bytes(self.rng.choice(PREFIXES) for _ in range(size - 1)) + bytes([INT3])
+        for i, byte in enumerate(data):
+            address = self.follow(access["linear"] + i)
+            if address is None:
+                continue
+            if not self.is_ram(address):
+                raise Unwanted
+            if address & ~(PAGE - 1) not in self.pages:
+                self.store(address, byte, 1)
+        return data
+
+    def check_fetch(self, access, data):
+        """Later data, or the paging structures, must not have taken the place of the instruction."""
+        for i, byte in enumerate(data):
+            address = self.follow(access["linear"] + i)
+            if address is not None and self.load(address, 1) != byte:
+                raise Unwanted
+
+    def make(self, identity):
+        accesses, previous = [], None
+        for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
+            access = self.choose_access(previous)
+            if not self.is_wanted(access):
+                raise Unwanted
+            for linear in (access["linear"], access["linear"] + access["size"] - 1):
+                self.follow(linear, create=True)
+            accesses.append(access)
+            previous = access["linear"]
+        filled = [(access, self.fill(access)) for access in accesses]
+        self.check_fetches(filled)
+        return self.to_json(identity, accesses)
+
+    def check_fetches(self, filled):
+        stores = set()
+        for access, data in filled:
+            if access["type"] == "fetch":
+                self.check_fetch(access, data)
+            reached = {self.follow(access["linear"] + i) for i in range(access["size"])}
+            if access["type"] == "fetch" and stores & reached:
+                raise Unwanted  # an earlier access of the case stores there
+            if "value" in access:
+                stores |= reached
+
+    # ---- The vector ----
+
+    def to_json(self, identity, accesses):
+        fields = {GUEST_CR0: self.cr0, GUEST_CR3: self.root, GUEST_CR4: self.cr4, GUEST_EFER: self.efer,
+                  GUEST_RFLAGS: self.rflags}
+        template = ("long" if self.long else "legacy") + ("-user" if self.user else "")
+        case = {"id": identity, "kind": "access",
+                "vmcs": [template, {hexadecimal(key): hexadecimal(value) for key, value in fields.items()}],
+                "memory": ["zero", {hexadecimal(key): hexadecimal(value) for key, value in sorted(self.words.items())}]}
+        if self.cr4 & CR4_PKE:
+            case["pkru"] = hexadecimal(self.pkru)
+        case["accesses"] = [{key: hexadecimal(value) if key in ("linear", "value") else value
+                             for key, value in access.items()} for access in accesses]
+        case["note"] = self.mode
+        return case
+
+
+def header(seed, cpu):
+    """`cpu`: "maxphyaddr", "linear_width" and "cpuid" of the guest, as `kvm_paging --probe` prints them."""
+    return {
+        "format": "vmx-vectors", "version": 1, "source": {"engine": "kvm-paging", "seed": seed},
+        "cpu": {**cpu, "msr": {hexadecimal(key): hexadecimal(value) for key, value in VMX_MSRS.items()},
+                "vmcs_fields": [hexadecimal(field) for field in VMCS_FIELDS]},
+        "ram": [[hexadecimal(start), hexadecimal(RANGE)] for start in ram_starts(cpu["maxphyaddr"])],
+        "vmcs": {name: {hexadecimal(key): hexadecimal(value) for key, value in fields.items()}
+                 for name, fields in TEMPLATES.items()},
+        "memory": {"zero": {}},
+        "root": {"default": {"cr0": "0x80000031", "cr4": "0x2020", "efer": "0x500"}},
+    }
+
+
+def cases(seed, count, cpu):
+    """`count` cases; the same for the same seed and processor."""
+    rng = random.Random(seed)
+    features, starts = Features(cpu), ram_starts(cpu["maxphyaddr"])
+    made = 0
+    while made < count:
+        try:
+            yield Case(rng, features, starts).make(f"paging-{seed}-{made}")
+        except Unwanted:
+            continue
+        made += 1
+
+
+def write(stream, seed, count, cpu):
+    for line in (header(seed, cpu), *cases(seed, count, cpu)):
+        stream.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1000, help="cases")
+    parser.add_argument("--cpu", required=True, metavar="FILE", help="what `kvm_paging --probe` printed")
+    parser.add_argument("--output", metavar="FILE", help="standard output if not given")
+    options = parser.parse_args()
+    with open(options.cpu, encoding="utf-8") as stream:
+        cpu = json.load(stream)["cpu"]
+    if options.output is None:
+        write(sys.stdout, options.seed, options.count, cpu)
+        return
+    with open(options.output, "w", encoding="utf-8") as stream:
+        write(stream, options.seed, options.count, cpu)
+
+
+if __name__ == "__main__":
+    main()
