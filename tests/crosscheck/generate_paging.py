@@ -66,8 +66,8 @@ VMCS_FIELDS = sorted({*VMCS, GUEST_EFER, GUEST_CR3, GUEST_CR4, GUEST_RFLAGS, 0x4
 LOW_RAM = 0
 RANGE = 1 << 30  # length of every range of RAM: an aligned page of any size is RAM or not as a whole
 MODES = ("32-bit", "PAE", "4-level", "5-level")
-PREFIXES = (0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65)  # segment overrides, without effect on INT3
-INT3 = 0xCC
+PREFIXES = (0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65)  # segment overrides, without effect on HLT and INT3
+HLT, INT3 = 0xF4, 0xCC  # what stops the guest at CPL 0 and 3
 
 
 def hexadecimal(value):
@@ -121,7 +121,7 @@ class Case:
 
     def choose_state(self):
         rng, features = self.rng, self.features
-        self.mode = rng.choice(MODES if features.la57 else MODES[:3])
+        self.mode = rng.choice(MODES[2:] if features.la57 else MODES[2:3])
         self.long = self.mode in ("4-level", "5-level")
         self.user = self.chance(50)
         self.cr0 = CR0_PG_PE_NE_ET | (CR0_WP if self.chance(60) else 0)
@@ -308,11 +308,11 @@ class Case:
         return slot // 8 not in indexes and not any(slot <= offset % PAGE < slot + 8 for offset in offsets)
 
     def fill(self, access):
-        """Data where the access leads: random bytes, or an INT3 with prefixes where it is executed."""
+        """Data where the access leads: random bytes, or where it is executed, one instruction that stops."""
         size = access["size"]
         data = self.rng.randbytes(size)
         if access["type"] == "fetch":
-            data = bytes(self.rng.choice(PREFIXES) for _ in range(size - 1)) + bytes([INT3])
+            data = bytes(self.rng.choice(PREFIXES) for _ in range(size - 1)) + bytes([INT3 if self.user else HLT])
         for i, byte in enumerate(data):
             address = self.follow(access["linear"] + i)
             if address is None:
@@ -379,6 +379,7 @@ def header(seed, cpu):
         "cpu": {**cpu, "msr": {hexadecimal(key): hexadecimal(value) for key, value in VMX_MSRS.items()},
                 "vmcs_fields": [hexadecimal(field) for field in VMCS_FIELDS]},
         "ram": [[hexadecimal(start), hexadecimal(RANGE)] for start in ram_starts(cpu["maxphyaddr"])],
+        "vmxon_pointer": "0x1000", "vmcs_pointer": "0x2000",
         "vmcs": {name: {hexadecimal(key): hexadecimal(value) for key, value in fields.items()}
                  for name, fields in TEMPLATES.items()},
         "memory": {"zero": {}},

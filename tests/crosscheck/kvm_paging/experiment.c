@@ -116,13 +116,6 @@ static void observe_exception(struct experiment *experiment, const struct access
     json_decref(open);
 }
 
-/* INT3 stands behind the access; a fetch is of an INT3 with prefixes, so that its length shows. */
-static bool is_complete(const struct access *access, const struct ending *ending)
-{
-    return ending->vector == VECTOR_BP &&
-           (access->type != ACCESS_FETCH || ending->return_rip == access->linear + access->size);
-}
-
 static bool run_access(struct experiment *experiment, const struct access *access, json_t *values,
                        bool *complete)
 {
@@ -132,10 +125,10 @@ static bool run_access(struct experiment *experiment, const struct access *acces
     if (!harness_access(experiment->machine, &experiment->vector->state, &experiment->slot, access,
                         &ending, data, experiment->why))
         return false;
-    *complete = is_complete(access, &ending);
-    if (access->type == ACCESS_FETCH && !*complete && ending.vector != VECTOR_PF &&
+    *complete = ending.complete;
+    if (access->type == ACCESS_FETCH && !ending.complete && ending.vector != VECTOR_PF &&
         ending.vector != VECTOR_GP)
-        return refuse(experiment->why, "vector %u: a fetch must be of one INT3 with prefixes",
+        return refuse(experiment->why, "vector %u: not an instruction that stops the guest",
                       ending.vector);
     if (*complete)
         (void)json_array_append_new(

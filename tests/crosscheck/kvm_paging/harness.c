@@ -359,29 +359,42 @@ static void set_segments(const struct state *state, const struct harness_slot *s
     sregs->idt = (struct kvm_dtable){.base = page_linear(slot, PAGE_IDT), .limit = PAGE_SIZE - 1};
 }
 
+static uint64_t code_address(const struct state *state, const struct harness_slot *slot)
+{
+    return page_linear(slot, state->user ? PAGE_USER_CODE : PAGE_CODE);
+}
+
 static void make_registers(struct machine *machine, const struct state *state,
                            const struct harness_slot *slot, struct kvm_regs *regs,
                            struct kvm_sregs2 *sregs)
 {
+    /* At CPL 3 the flag is about alignment, which is no part of an experiment. */
+    const bool smap_is_lifted = state->alignment_check && !state->user;
+
     *sregs = machine->reset;
     set_control_registers(state, sregs);
     set_segments(state, slot, sregs);
     if (state->mode == PAGING_PAE)
         sregs->pdptrs[slot->index] = slot_entry(state);
     *regs = (struct kvm_regs){
-        .rip = page_linear(slot, state->user ? PAGE_USER_CODE : PAGE_CODE),
+        .rip = code_address(state, slot),
         .rsp = page_linear(slot, PAGE_STACK) + PAGE_SIZE,
-        .rflags = VMXC_RFLAGS_1 | (state->alignment_check ? VMXC_RFLAGS_AC : 0),
+        .rflags = VMXC_RFLAGS_1 | (smap_is_lifted ? VMXC_RFLAGS_AC : 0),
     };
 }
 
-/* INT3 behind the instruction: its exception says that the instruction has completed. */
-static void put_code(struct machine *machine, const struct instruction *instruction)
+/*
+ * Puts the instruction into the code page, and one behind it that stops: HLT, or INT3 where HLT is not allowed.
+ * Returns the address behind that.
+ */
+static uint64_t put_code(struct machine *machine, const struct state *state,
+                         const struct harness_slot *slot, const struct instruction *instruction)
 {
     uint8_t *const code = harness_page(machine, PAGE_CODE);
 
     memcpy(code, instruction->bytes, instruction->length);
-    code[instruction->length] = OPCODE_INT3;
+    code[instruction->length] = state->user ? OPCODE_INT3 : OPCODE_HLT;
+    return code_address(state, slot) + instruction->length + 1;
 }
 
 bool harness_has_error_code(unsigned vector)
@@ -390,9 +403,9 @@ bool harness_has_error_code(unsigned vector)
 }
 
 /* The handler that halted says which vector; the stack frame says the rest. */
-static bool read_ending(struct machine *machine, const struct state *state,
-                        const struct harness_slot *slot, const struct kvm_regs *regs,
-                        const struct kvm_sregs2 *sregs, struct ending *ending, struct reason *why)
+static bool read_exception(struct machine *machine, const struct state *state,
+                           const struct harness_slot *slot, const struct kvm_regs *regs,
+                           struct ending *ending, uint64_t *return_rip, struct reason *why)
 {
     const uint64_t handlers = page_linear(slot, PAGE_HANDLERS);
     const uint64_t stack = page_linear(slot, PAGE_STACK);
@@ -404,23 +417,32 @@ static bool read_ending(struct machine *machine, const struct state *state,
         return refuse(why, "the guest's stack is at 0x%llx", (unsigned long long)regs->rsp);
     const uint8_t *frame = harness_page(machine, PAGE_STACK) + (regs->rsp - stack);
     ending->vector = (unsigned)(regs->rip - handlers - 1);
-    ending->error_code = 0;
     if (harness_has_error_code(ending->vector)) {
         ending->error_code = (uint32_t)get(frame, 4);
         frame += size;
     }
-    ending->return_rip = get(frame, size);
-    ending->cr2 = sregs->cr2;
+    *return_rip = get(frame, size);
     return true;
 }
 
+/* Runs up to `stop`: the guest has halted there, or INT3 has brought it to its handler. */
 static bool run(struct machine *machine, const struct state *state, const struct harness_slot *slot,
-                struct kvm_regs *regs, struct kvm_sregs2 *sregs, struct ending *ending,
-                struct reason *why)
+                uint64_t stop, struct kvm_regs *regs, struct kvm_sregs2 *sregs,
+                struct ending *ending, struct reason *why)
 {
-    return machine_set_state(machine, regs, sregs, why) && machine_run(machine, why) &&
-           machine_get_state(machine, regs, sregs, why) &&
-           read_ending(machine, state, slot, regs, sregs, ending, why);
+    uint64_t return_rip;
+
+    *ending = (struct ending){.complete = true};
+    if (!machine_set_state(machine, regs, sregs, why) || !machine_run(machine, why) ||
+        !machine_get_state(machine, regs, sregs, why))
+        return false;
+    if (regs->rip == stop)
+        return true;
+    if (!read_exception(machine, state, slot, regs, ending, &return_rip, why))
+        return false;
+    ending->complete = ending->vector == VECTOR_BP && return_rip == stop;
+    ending->cr2 = sregs->cr2;
+    return true;
 }
 
 bool harness_access(struct machine *machine, const struct state *state,
@@ -433,17 +455,17 @@ bool harness_access(struct machine *machine, const struct state *state,
     make_registers(machine, state, slot, &regs, &sregs);
     if (access->type == ACCESS_FETCH) {
         regs.rip = access->linear;
-        return run(machine, state, slot, &regs, &sregs, ending, why);
+        return run(machine, state, slot, access->linear + access->size, &regs, &sregs, ending, why);
     }
     const struct instruction *const instruction = find_instruction(state, access);
     if (!instruction)
         return refuse(why, "no instruction makes this access of %u bytes", access->size);
-    put_code(machine, instruction);
+    const uint64_t stop = put_code(machine, state, slot, instruction);
     regs.rax = access->linear;
     memcpy(&regs.rcx, access->value, sizeof regs.rcx);
     if (uses_xmm(state, access) && !machine_set_xmm0(machine, access->value, why))
         return false;
-    if (!run(machine, state, slot, &regs, &sregs, ending, why))
+    if (!run(machine, state, slot, stop, &regs, &sregs, ending, why))
         return false;
     if (uses_xmm(state, access))
         return machine_get_xmm0(machine, data, why);
@@ -459,9 +481,8 @@ bool harness_load_pkru(struct machine *machine, const struct state *state,
     struct kvm_regs regs;
 
     make_registers(machine, state, slot, &regs, &sregs);
-    put_code(machine, &wrpkru);
+    const uint64_t stop = put_code(machine, state, slot, &wrpkru);
     regs.rax = state->pkru;
-    return run(machine, state, slot, &regs, &sregs, &ending, why) &&
-           (ending.vector == VECTOR_BP ||
-            refuse(why, "WRPKRU ended with vector %u", ending.vector));
+    return run(machine, state, slot, stop, &regs, &sregs, &ending, why) &&
+           (ending.complete || refuse(why, "WRPKRU ended with vector %u", ending.vector));
 }

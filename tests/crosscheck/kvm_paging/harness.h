@@ -22,7 +22,7 @@
 #define HARNESS_PAGES 9u                   /* physical; the last is mapped twice */
 #define HARNESS_SIZE  (HARNESS_PAGES * PAGE_SIZE)
 
-#define VECTOR_BP 3u /* INT3: the instruction under test has completed */
+#define VECTOR_BP 3u
 #define VECTOR_GP 13u
 #define VECTOR_PF 14u
 
@@ -44,9 +44,9 @@ struct harness_slot {
 
 /* How the guest's code ended. */
 struct ending {
+    bool complete; /* or, by an exception: */
     unsigned vector;
     uint32_t error_code; /* meaningful if the vector has one */
-    uint64_t return_rip;
     uint64_t cr2;
 };
 

@@ -238,27 +238,43 @@ bool machine_get_state(struct machine *machine, struct kvm_regs *regs, struct kv
     return true;
 }
 
+/* ---- The XSAVE area. Source: SDM volume 1, "XSAVE Area". ---- */
+
+#define XSAVE_XMM0 160u
+#define XSAVE_BV   512u /* of the header: which state components are not in their initial state */
+#define XSAVE_SSE  0x2u
+#define XMM_SIZE   16u
+
+static bool get_xsave(struct machine *machine, struct kvm_xsave *area, struct reason *why)
+{
+    return ioctl(machine->vcpu, KVM_GET_XSAVE, area) == 0 ||
+           refuse(why, "KVM_GET_XSAVE: %s", strerror(errno));
+}
+
+/* KVM_SET_FPU does not say that the registers are not in their initial state. */
 bool machine_set_xmm0(struct machine *machine, const uint8_t bytes[16], struct reason *why)
 {
-    struct kvm_fpu fpu;
+    struct kvm_xsave area;
 
-    if (ioctl(machine->vcpu, KVM_GET_FPU, &fpu) != 0)
-        return refuse(why, "KVM_GET_FPU: %s", strerror(errno));
-    memcpy(fpu.xmm[0], bytes, sizeof fpu.xmm[0]);
-    if (ioctl(machine->vcpu, KVM_SET_FPU, &fpu) != 0)
-        return refuse(why, "KVM_SET_FPU: %s", strerror(errno));
-    return true;
+    if (!get_xsave(machine, &area, why))
+        return false;
+    memcpy((uint8_t *)area.region + XSAVE_XMM0, bytes, XMM_SIZE);
+    ((uint8_t *)area.region)[XSAVE_BV] |= XSAVE_SSE;
+    return ioctl(machine->vcpu, KVM_SET_XSAVE, &area) == 0 ||
+           refuse(why, "KVM_SET_XSAVE: %s", strerror(errno));
 }
 
 bool machine_get_xmm0(struct machine *machine, uint8_t bytes[16], struct reason *why)
 {
-    struct kvm_fpu fpu;
+    struct kvm_xsave area;
 
-    if (ioctl(machine->vcpu, KVM_GET_FPU, &fpu) != 0)
-        return refuse(why, "KVM_GET_FPU: %s", strerror(errno));
-    memcpy(bytes, fpu.xmm[0], sizeof fpu.xmm[0]);
+    if (!get_xsave(machine, &area, why))
+        return false;
+    memcpy(bytes, (const uint8_t *)area.region + XSAVE_XMM0, XMM_SIZE);
     return true;
 }
+
+/* ---- Running ---- */
 
 /* What was pending when an experiment went wrong must not reach the next one. */
 static void forget_events(struct machine *machine)

@@ -56,13 +56,18 @@ static void add_page(struct machine *machine, const struct state *state, uint64_
     }
 }
 
-/* The page that faulted, and if that is the second one, the first as well, which may have completed. */
+/*
+ * The page that faulted, and if there are two, the other: it may have been translated before. A first page may
+ * have been marked as written, too.
+ */
 void open_flags_add(struct machine *machine, const struct state *state, const struct access *access,
                     uint64_t fault, json_t *open)
 {
-    const bool second = fault != access->linear;
+    const uint64_t last = access->linear + access->size - 1;
 
-    add_page(machine, state, fault, VMXC_PTE_ACCESSED, open);
-    if (second)
-        add_page(machine, state, access->linear, VMXC_PTE_ACCESSED | VMXC_PTE_DIRTY, open);
+    add_page(machine, state, access->linear,
+             fault == access->linear ? VMXC_PTE_ACCESSED : VMXC_PTE_ACCESSED | VMXC_PTE_DIRTY,
+             open);
+    if (access->linear / PAGE_SIZE != last / PAGE_SIZE)
+        add_page(machine, state, last, VMXC_PTE_ACCESSED, open);
 }
