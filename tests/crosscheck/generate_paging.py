@@ -80,9 +80,11 @@ def ram_starts(maxphyaddr):
 
 
 class Features:
-    """What the guest's CPUID says about paging."""
+    """Which paging modes the engine runs, and what the guest's CPUID says about paging."""
 
-    def __init__(self, cpu):
+    def __init__(self, probe):
+        cpu = probe["cpu"]
+        self.modes = [mode for mode in MODES if mode in probe["modes"]]
         leaves = {key: [int(register, 16) for register in value] for key, value in cpu["cpuid"].items()}
         none = [0, 0, 0, 0]
         self.maxphyaddr = cpu["maxphyaddr"]
@@ -121,7 +123,7 @@ class Case:
 
     def choose_state(self):
         rng, features = self.rng, self.features
-        self.mode = rng.choice(MODES[2:] if features.la57 else MODES[2:3])
+        self.mode = rng.choice(features.modes)
         self.long = self.mode in ("4-level", "5-level")
         self.user = self.chance(50)
         self.cr0 = CR0_PG_PE_NE_ET | (CR0_WP if self.chance(60) else 0)
@@ -372,8 +374,9 @@ class Case:
         return case
 
 
-def header(seed, cpu):
-    """`cpu`: "maxphyaddr", "linear_width" and "cpuid" of the guest, as `kvm_paging --probe` prints them."""
+def header(seed, probe):
+    """`probe`: what `kvm_paging --probe` prints."""
+    cpu = probe["cpu"]
     return {
         "format": "vmx-vectors", "version": 1, "source": {"engine": "kvm-paging", "seed": seed},
         "cpu": {**cpu, "msr": {hexadecimal(key): hexadecimal(value) for key, value in VMX_MSRS.items()},
@@ -387,10 +390,10 @@ def header(seed, cpu):
     }
 
 
-def cases(seed, count, cpu):
+def cases(seed, count, probe):
     """`count` cases; the same for the same seed and processor."""
     rng = random.Random(seed)
-    features, starts = Features(cpu), ram_starts(cpu["maxphyaddr"])
+    features, starts = Features(probe), ram_starts(probe["cpu"]["maxphyaddr"])
     made = 0
     while made < count:
         try:
@@ -400,8 +403,8 @@ def cases(seed, count, cpu):
         made += 1
 
 
-def write(stream, seed, count, cpu):
-    for line in (header(seed, cpu), *cases(seed, count, cpu)):
+def write(stream, seed, count, probe):
+    for line in (header(seed, probe), *cases(seed, count, probe)):
         stream.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
@@ -409,16 +412,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=1000, help="cases")
-    parser.add_argument("--cpu", required=True, metavar="FILE", help="what `kvm_paging --probe` printed")
+    parser.add_argument("--probe", required=True, metavar="FILE", help="what `kvm_paging --probe` printed")
     parser.add_argument("--output", metavar="FILE", help="standard output if not given")
     options = parser.parse_args()
-    with open(options.cpu, encoding="utf-8") as stream:
-        cpu = json.load(stream)["cpu"]
+    with open(options.probe, encoding="utf-8") as stream:
+        probe = json.load(stream)
     if options.output is None:
-        write(sys.stdout, options.seed, options.count, cpu)
+        write(sys.stdout, options.seed, options.count, probe)
         return
     with open(options.output, "w", encoding="utf-8") as stream:
-        write(stream, options.seed, options.count, cpu)
+        write(stream, options.seed, options.count, probe)
 
 
 if __name__ == "__main__":

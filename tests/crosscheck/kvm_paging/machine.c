@@ -175,6 +175,21 @@ uint8_t *machine_ram(struct machine *machine, uint64_t gpa, size_t size)
     return NULL;
 }
 
+/* Only what was touched: KVM looks at every page of the hole. */
+static bool clear_range(const struct ram_range *range, struct reason *why)
+{
+    off_t at = 0;
+
+    while ((at = lseek(range->file, at, SEEK_DATA)) >= 0) {
+        const off_t end = lseek(range->file, at, SEEK_HOLE);
+        if (end < 0 ||
+            fallocate(range->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, end - at) != 0)
+            return refuse(why, "clearing RAM: %s", strerror(errno));
+        at = end;
+    }
+    return true;
+}
+
 /*
  * KVM with shadow paging keeps translations by guest table, and does not see this program write to one. Deleting
  * any memory slot drops all of them (KVM_X86_QUIRK_SLOT_ZAP_ALL, which is on unless disabled).
@@ -186,10 +201,8 @@ bool machine_clear(struct machine *machine, struct reason *why)
     if (!set_slot(machine, HARNESS_SLOT, gpa, 0, machine->harness, why))
         return false;
     for (size_t i = 0; i < machine->ram_count; i++) {
-        const struct ram_range *const range = &machine->ram[i];
-        if (fallocate(range->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                      (off_t)range->size) != 0)
-            return refuse(why, "clearing RAM: %s", strerror(errno));
+        if (!clear_range(&machine->ram[i], why))
+            return false;
     }
     return set_slot(machine, HARNESS_SLOT, gpa, machine->harness_size, machine->harness, why);
 }

@@ -3,6 +3,7 @@
 #include "experiment.h"
 #include "harness.h"
 #include "machine.h"
+#include "modes.h"
 #include "vector.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@ static const char help[] =
     "standard error and counted.\n"
     "\n"
     "options:\n"
-    "  --probe  print the engine, its version and the guest's CPUID as JSON\n"
+    "  --probe  print the engine, the guest's CPUID and the paging modes that work, as JSON\n"
     "  --json   the counts as JSON\n"
     "  --help   this text\n"
     "\n"
@@ -72,9 +73,11 @@ static bool parameter_is_on(const char *path)
     return first == 'Y' || first == '1';
 }
 
-/* Who walks the guest's tables: the processor, or KVM in software. */
+/* Who walks the guest's tables: the processor, or KVM in software; PVM also emulates the guest's CPL 0. */
 static const char *walker(void)
 {
+    if (access("/sys/module/kvm_pvm", F_OK) == 0)
+        return "shadow paging, PVM";
     return parameter_is_on("/sys/module/kvm_intel/parameters/ept") ||
                    parameter_is_on("/sys/module/kvm_amd/parameters/npt")
                ? "nested paging"
@@ -128,10 +131,16 @@ static void describe_cpu(const struct machine *machine, json_t *cpu)
     (void)json_object_set_new(cpu, "cpuid", describe_cpuid(machine));
 }
 
-static int probe(const struct machine *machine)
+static int probe(struct machine *machine)
 {
+    struct reason why;
+    json_t *const modes = modes_find(machine, &why);
+
+    if (!modes)
+        return complain("probe", why.text);
     json_t *const cpu = json_object();
-    json_t *const document = json_pack("{s:o,s:O}", "source", describe_source(machine), "cpu", cpu);
+    json_t *const document =
+        json_pack("{s:o,s:O,s:o}", "source", describe_source(machine), "cpu", cpu, "modes", modes);
 
     describe_cpu(machine, cpu);
     const bool printed = json_dumpf(document, stdout, JSON_INDENT(1)) == 0 && putchar('\n') != EOF;
