@@ -103,47 +103,17 @@ class Unwanted(Exception):
     """The case came out as one that an engine or the model cannot decide."""
 
 
-class Case:
-    """One experiment while it is made."""
+class Tables:
+    """Paging structures in memory, and where they lead if nothing on the way is judged."""
 
-    def __init__(self, rng, features, starts):
-        self.rng = rng
-        self.features = features
-        self.starts = starts
+    def __init__(self, mode, cr4, features, starts):
+        self.mode, self.cr4, self.features, self.starts = mode, cr4, features, starts
+        self.long = mode in ("4-level", "5-level")
+        self.levels = {"32-bit": 2, "PAE": 3, "4-level": 4, "5-level": 5}[mode]
+        self.linear_bits = {"4-level": 48, "5-level": 57}.get(mode, 32)
+        self.entry_size, self.index_bits = (4, 10) if mode == "32-bit" else (8, 9)
+        self.root = 0
         self.words = {}
-        self.pages = set()  # of paging structures and of data, so that nothing coincides by chance
-        self.tables = []
-        self.written = set()  # addresses of the entries
-        self.choose_state()
-
-    def chance(self, percent):
-        return self.rng.randrange(100) < percent
-
-    # ---- State ----
-
-    def choose_state(self):
-        rng, features = self.rng, self.features
-        self.mode = rng.choice(features.modes)
-        self.long = self.mode in ("4-level", "5-level")
-        self.user = self.chance(50)
-        self.cr0 = CR0_PG_PE_NE_ET | (CR0_WP if self.chance(60) else 0)
-        self.cr4 = CR4_VMXE | CR4_OSFXSR | (CR4_PGE if self.chance(50) else 0) | (CR4_PSE if self.chance(70) else 0)
-        self.cr4 |= {"32-bit": 0, "PAE": CR4_PAE, "4-level": CR4_PAE, "5-level": CR4_PAE | CR4_LA57}[self.mode]
-        self.cr4 |= CR4_SMEP if features.smep and self.chance(50) else 0
-        self.cr4 |= CR4_SMAP if features.smap and self.chance(50) else 0
-        self.cr4 |= CR4_PKE if features.pku and self.chance(50) else 0
-        self.efer = EFER_LME | EFER_LMA if self.long else 0
-        self.efer |= EFER_NXE if features.nx and self.chance(60) else 0
-        self.rflags = 2 | (RFLAGS_AC if self.chance(30) else 0)
-        self.pkru = rng.getrandbits(32)
-        self.levels = {"32-bit": 2, "PAE": 3, "4-level": 4, "5-level": 5}[self.mode]
-        self.linear_bits = {"4-level": 48, "5-level": 57}.get(self.mode, 32)
-        self.entry_size, self.index_bits = (4, 10) if self.mode == "32-bit" else (8, 9)
-        self.root = self.new_table([LOW_RAM] if not self.long else self.starts)
-        if self.mode == "PAE":
-            self.root += 32 * rng.randrange(PAGE // 32)
-
-    # ---- Memory ----
 
     def load(self, address, size):
         return self.words.get(address & ~7, 0) >> 8 * (address & 7) & (1 << 8 * size) - 1
@@ -153,6 +123,93 @@ class Case:
         mask = (1 << 8 * size) - 1 << shift
         self.words[address & ~7] = self.words.get(address & ~7, 0) & ~mask | value << shift & mask
 
+    def is_ram(self, address):
+        return any(start <= address < start + RANGE for start in self.starts)
+
+    def shift(self, level):
+        return 12 + self.index_bits * (level - 1)
+
+    def maps_page(self, value, level):
+        return level == 1 or bool(value & PS) and (
+            level == 2 and (self.mode != "32-bit" or bool(self.cr4 & CR4_PSE)) or level == 3 and self.long)
+
+    def page_address(self, value, level):
+        if self.mode == "32-bit" and level == 2:
+            return value & 0xFFC00000 | (value >> 13 & 0xFF) << 32 if self.features.pse36 else value & 0xFFC00000
+        return self.next_table(value) & ~((1 << self.shift(level)) - 1)
+
+    def next_table(self, value):
+        return value & (1 << min(52, self.features.maxphyaddr)) - PAGE
+
+    def entry_address(self, table, linear, level):
+        index = linear >> self.shift(level) & (1 << self.index_bits) - 1
+        if self.mode == "PAE" and level == 3:
+            index &= 3
+        return table + self.entry_size * index
+
+    def make_entry(self, address, level):
+        """For those who make entries when a walk first comes to them."""
+
+    def entries(self, linear):
+        """Yields (level, address, value) of each entry on the way."""
+        table = self.root
+        for level in range(self.levels, 0, -1):
+            address = self.entry_address(table, linear, level)
+            if not self.is_ram(address):
+                raise Unwanted
+            self.make_entry(address, level)
+            value = self.load(address, self.entry_size)
+            yield level, address, value
+            if self.maps_page(value, level):
+                return
+            table = self.next_table(value)
+
+    def follow(self, linear):
+        """The physical address; None if an entry is not present."""
+        for level, _, value in self.entries(linear):
+            if not value & P:
+                return None
+        return self.page_address(value, level) + (linear & (1 << self.shift(level)) - 1)
+
+
+class Case(Tables):
+    """One experiment while it is made."""
+
+    def __init__(self, rng, features, starts):
+        mode = rng.choice(features.modes)
+        super().__init__(mode, self.choose_cr4(rng, mode, features), features, starts)
+        self.rng = rng
+        self.pages = set()  # of paging structures and of data, so that nothing coincides by chance
+        self.tables = []
+        self.written = None  # addresses of the entries, while entries are made
+        self.choose_state()
+
+    def chance(self, percent):
+        return self.rng.randrange(100) < percent
+
+    # ---- State ----
+
+    @staticmethod
+    def choose_cr4(rng, mode, features):
+        cr4 = CR4_VMXE | CR4_OSFXSR | (0 if mode == "32-bit" else CR4_PAE) | (CR4_LA57 if mode == "5-level" else 0)
+        offered = ((CR4_PGE, True), (CR4_PSE, True), (CR4_SMEP, features.smep), (CR4_SMAP, features.smap),
+                   (CR4_PKE, features.pku))
+        return cr4 | sum(bit for bit, exists in offered if exists and rng.randrange(100) < 55)
+
+    def choose_state(self):
+        rng = self.rng
+        self.user = self.chance(50)
+        self.cr0 = CR0_PG_PE_NE_ET | (CR0_WP if self.chance(60) else 0)
+        self.efer = EFER_LME | EFER_LMA if self.long else 0
+        self.efer |= EFER_NXE if self.features.nx and self.chance(60) else 0
+        self.rflags = 2 | (RFLAGS_AC if self.chance(30) else 0)
+        self.pkru = rng.getrandbits(32)
+        self.root = self.new_table([LOW_RAM] if not self.long else self.starts)
+        if self.mode == "PAE":
+            self.root += 32 * rng.randrange(PAGE // 32)
+
+    # ---- Memory ----
+
     def new_table(self, starts):
         while True:
             address = self.rng.choice(starts) + PAGE * self.rng.randrange(RANGE // PAGE)
@@ -161,13 +218,7 @@ class Case:
                 self.tables.append(address)
                 return address
 
-    def is_ram(self, address):
-        return any(start <= address < start + RANGE for start in self.starts)
-
     # ---- Entries ----
-
-    def shift(self, level):
-        return 12 + self.index_bits * (level - 1)
 
     def may_map(self, level):
         """Whether a well-formed entry of this level can map a page."""
@@ -233,43 +284,10 @@ class Case:
             return self.leaf(level)
         return self.table_entry(level)
 
-    # ---- Where an address leads, if nothing on the way is judged ----
-
-    def maps_page(self, value, level):
-        return level == 1 or bool(value & PS) and (
-            level == 2 and (self.mode != "32-bit" or bool(self.cr4 & CR4_PSE)) or level == 3 and self.long)
-
-    def page_address(self, value, level):
-        if self.mode == "32-bit" and level == 2:
-            return value & 0xFFC00000 | (value >> 13 & 0xFF) << 32 if self.features.pse36 else value & 0xFFC00000
-        return self.next_table(value) & ~((1 << self.shift(level)) - 1)
-
-    def next_table(self, value):
-        return value & (1 << min(52, self.features.maxphyaddr)) - PAGE
-
-    def entry_address(self, table, linear, level):
-        index = linear >> self.shift(level) & (1 << self.index_bits) - 1
-        if self.mode == "PAE" and level == 3:
-            index &= 3
-        return table + self.entry_size * index
-
-    def follow(self, linear, create=False):
-        """The physical address; None if an entry is not present. With `create`, entries are made on the way."""
-        table = self.root
-        for level in range(self.levels, 0, -1):
-            address = self.entry_address(table, linear, level)
-            if not self.is_ram(address):
-                raise Unwanted
-            if create and address not in self.written:
-                self.written.add(address)
-                self.store(address, self.new_entry(level), self.entry_size)
-            value = self.load(address, self.entry_size)
-            if not value & P and not create:
-                return None
-            if self.maps_page(value, level):
-                return self.page_address(value, level) + (linear & (1 << self.shift(level)) - 1)
-            table = self.next_table(value)
-        raise AssertionError("level 1 maps a page")
+    def make_entry(self, address, level):
+        if self.written is not None and address not in self.written:
+            self.written.add(address)
+            self.store(address, self.new_entry(level), self.entry_size)
 
     # ---- Accesses ----
 
@@ -334,14 +352,17 @@ class Case:
 
     def make(self, identity):
         accesses, previous = [], None
+        self.written = set()
         for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
             access = self.choose_access(previous)
             if not self.is_wanted(access):
                 raise Unwanted
             for linear in (access["linear"], access["linear"] + access["size"] - 1):
-                self.follow(linear, create=True)
+                for _ in self.entries(linear):
+                    pass
             accesses.append(access)
             previous = access["linear"]
+        self.written = None
         filled = [(access, self.fill(access)) for access in accesses]
         self.check_fetches(filled)
         return self.to_json(identity, accesses)
