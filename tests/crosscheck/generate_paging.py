@@ -302,22 +302,37 @@ class Case(Tables):
             page |= (1 << 64) - (1 << self.linear_bits)
         return page
 
+    def choose_linear(self, previous, kind, size):
+        crossing = size > 1 and self.chance(25)
+        offset = PAGE - self.rng.randrange(1, size) if crossing else self.rng.randrange(PAGE - size + 1)
+        if self.long and kind != "fetch" and self.chance(2):
+            return self.not_canonical(offset)
+        return self.choose_page(previous) + offset
+
+    def not_canonical(self, offset):
+        """Between the two halves of the address space, mostly at their borders."""
+        half = 1 << self.linear_bits - 1
+        page = self.rng.choice((half - PAGE, half, (1 << 64) - half - PAGE, self.rng.randrange(half, (1 << 64) - half)))
+        return (page & ~(PAGE - 1)) + offset
+
     def choose_access(self, previous):
         kind = self.rng.choice(("fetch", "read", "write", "rmw"))
         widest = {"fetch": 15, "rmw": 8 if self.long else 4}.get(kind, 16)
         size = self.rng.choice(range(1, 16) if kind == "fetch" else [n for n in (1, 2, 4, 8, 16) if n <= widest])
-        crossing = size > 1 and self.chance(25)
-        offset = PAGE - self.rng.randrange(1, size) if crossing else self.rng.randrange(PAGE - size + 1)
-        access = {"type": kind, "linear": self.choose_page(previous) + offset, "size": size}
+        access = {"type": kind, "linear": self.choose_linear(previous, kind, size), "size": size}
         if kind in ("write", "rmw"):
             access["value"] = self.rng.getrandbits(8 * size)
         return access
 
     def is_wanted(self, access):
-        """Not across the end of the address space or of its halves; room is left for the engine's own code."""
+        """Not across the end of the address space or of one of its halves; room for the engine's own code.
+
+        Where an access begins canonical and ends otherwise, the manual does not say whether a page fault of its first
+        part comes before #GP.
+        """
         first, last = access["linear"], access["linear"] + access["size"] - 1
         if self.long:
-            return last < 1 << 64 and first >> 63 == last >> 63
+            return last < 1 << 64 and first >> self.linear_bits - 1 == last >> self.linear_bits - 1
         return last < (3 << 30 if self.mode == "PAE" else 1023 << 22) and (self.mode != "PAE" or self.leaves_room(first, last))
 
     def leaves_room(self, first, last):

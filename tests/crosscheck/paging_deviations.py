@@ -250,21 +250,20 @@ def manual_split_store(experiment, source, expect):
 # ---- Which of two pages faults ----
 
 
-def second_part(experiment, expect):
-    """If a second page faulted: the case whose last access is the part on that page alone.
+def second_part(experiment):
+    """If a second page faulted: the case whose last access is the part on that page alone, else None.
 
     Where both pages of an access fault, the manual does not say which of them is reported.
     """
+    expect = experiment.case.get("sdm", experiment.case["expect"])
     for index, access in enumerate(experiment.accesses):
         parts = experiment.pages(access)
-        if len(parts) == 2 and expect.get("cr2") == hexadecimal(parts[1]):
-            case = copy.deepcopy(experiment.case)
-            first = parts[1] - parts[0]
-            part = {"type": access["type"], "linear": hexadecimal(parts[1]), "size": access["size"] - first}
-            if "value" in access:
-                part["value"] = hexadecimal(number(access["value"]) >> 8 * first)
-            case["accesses"] = case["accesses"][:index] + [part]
-            return case
+        if len(parts) < 2 or expect.get("cr2") != hexadecimal(parts[1]):
+            continue
+        first = parts[1] - access["linear"]
+        part = {"type": access["type"], "linear": hexadecimal(parts[1]), "size": access["size"] - first}
+        if "value" in access:
+            part["value"] = hexadecimal(number(access["value"]) >> 8 * first)
+        case = {key: value for key, value in experiment.case.items() if key not in ("deviates", "sdm")}
+        return {**case, "accesses": case["accesses"][:index] + [part], "expect": expect}
     return None
-
-

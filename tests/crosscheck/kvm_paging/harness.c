@@ -173,8 +173,9 @@ static bool touches(const struct state *state, const struct access *access, unsi
         if (linear == last)
             break;
     }
-    for (uint64_t linear = first; linear <= last; linear++) {
-        if ((linear & (PAGE_SIZE - 1)) >= offset && (linear & (PAGE_SIZE - 1)) < offset + size)
+    for (unsigned i = 0; i < access->size; i++) {
+        const uint64_t in_page = (first + i) & (PAGE_SIZE - 1);
+        if (in_page >= offset && in_page < offset + size)
             return true;
     }
     return false;

@@ -250,9 +250,10 @@ static bool read_accesses(const json_t *line, struct vector_case *vector, struct
     for (size_t i = 0; i < vector->access_count; i++) {
         if (!read_access(json_array_get(accesses, i), &vector->accesses[i], why))
             return false;
-        if (!vector->state.mode_64bit &&
-            vector->accesses[i].linear + vector->accesses[i].size - 1 > UINT32_MAX)
-            return refuse(why, "an access beyond the limit of a 32-bit segment");
+        const uint64_t first = vector->accesses[i].linear;
+        const uint64_t last = first + vector->accesses[i].size - 1;
+        if (last < first || (!vector->state.mode_64bit && last > UINT32_MAX))
+            return refuse(why, "an access beyond the end of the address space");
     }
     return true;
 }
