@@ -16,7 +16,7 @@
 #define HARNESS_SLOT   0u
 #define FIRST_RAM_SLOT 1u
 #define TICK_SECONDS   1
-#define TICKS_TO_HANG  3 /* an experiment takes microseconds */
+#define TICKS_TO_HANG  10 /* an experiment takes microseconds */
 
 bool refuse(struct reason *why, const char *format, ...)
 {
@@ -30,6 +30,25 @@ bool refuse(struct reason *why, const char *format, ...)
 
 /* ---- Creation ---- */
 
+/* KVM lists the APIC ID of the processor that it happens to run on; the guest's own is 0. */
+static void set_apic_id(struct kvm_cpuid_entry2 *entry)
+{
+    switch (entry->function) {
+    case 0x1:
+        entry->ebx &= 0x00ffffff;
+        break;
+    case 0xb:
+    case 0x1f:
+        entry->edx = 0;
+        break;
+    case 0x8000001e:
+        entry->eax = 0;
+        break;
+    default:
+        break;
+    }
+}
+
 static bool find_cpuid(struct machine *machine, struct reason *why)
 {
     struct {
@@ -39,6 +58,8 @@ static bool find_cpuid(struct machine *machine, struct reason *why)
 
     if (ioctl(machine->kvm, KVM_GET_SUPPORTED_CPUID, &list) != 0)
         return refuse(why, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
+    for (uint32_t i = 0; i < list.header.nent; i++)
+        set_apic_id(&list.entries[i]);
     if (ioctl(machine->vcpu, KVM_SET_CPUID2, &list) != 0)
         return refuse(why, "KVM_SET_CPUID2: %s", strerror(errno));
     machine->cpuid_count = list.header.nent;
