@@ -239,6 +239,12 @@ class Engine(Folder):
         self.assertEqual(written["cpu"], header["cpu"])
         self.assertEqual(written["source"], {**self.probe()["source"], "seed": 5})
 
+    def test_a_machine_without_kvm_is_skipped_in_one_line(self):
+        for device in ("missing", "/dev/null"):
+            done = subprocess.run([PROGRAM, "--device", device, "--probe"], capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, done.stderr), (SKIPPED, ""))
+            self.assertRegex(done.stdout, rf"^kvm-paging: skipped: {device}.*\n$")
+
     def test_bad_input_is_one_clear_error(self):
         header = generate.header(1, self.probe())
         no_ram = {**header, "ram": []}

@@ -102,14 +102,14 @@ static bool start_ticks(struct reason *why)
     return true;
 }
 
-bool machine_open(struct machine *machine, struct reason *why)
+bool machine_open(struct machine *machine, const char *device, struct reason *why)
 {
     *machine = (struct machine){.kvm = -1, .vm = -1, .vcpu = -1};
-    machine->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    machine->kvm = open(device, O_RDWR | O_CLOEXEC);
     if (machine->kvm < 0)
-        return refuse(why, "/dev/kvm: %s", strerror(errno));
+        return refuse(why, "%s: %s", device, strerror(errno));
     if (ioctl(machine->kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-        return refuse(why, "/dev/kvm has another API version than %d", KVM_API_VERSION);
+        return refuse(why, "%s is not KVM with API version %d", device, KVM_API_VERSION);
     if (ioctl(machine->kvm, KVM_CHECK_EXTENSION, KVM_CAP_SREGS2) <= 0)
         return refuse(why, "KVM has no KVM_SET_SREGS2");
     machine->vm = ioctl(machine->kvm, KVM_CREATE_VM, 0);

@@ -44,10 +44,10 @@ struct reason {
 bool refuse(struct reason *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Opens KVM and creates a virtual machine with one processor, which is given every feature that KVM supports.
+ * Opens KVM at `device` and creates a virtual machine with one processor, which is given every feature that KVM supports.
  * False: this machine cannot, and `why` says so. machine_close in any case.
  */
-bool machine_open(struct machine *machine, struct reason *why);
+bool machine_open(struct machine *machine, const char *device, struct reason *why);
 void machine_close(struct machine *machine);
 
 /* Adds memory. Neither range may overlap another. */

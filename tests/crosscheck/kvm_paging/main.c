@@ -28,14 +28,16 @@ static const char help[] =
     "standard error and counted.\n"
     "\n"
     "options:\n"
-    "  --probe  print the engine, the guest's CPUID and the paging modes that work, as JSON\n"
-    "  --json   the counts as JSON\n"
-    "  --help   this text\n"
+    "  --device FILE  KVM is there; /dev/kvm if not given\n"
+    "  --probe        print the engine, the guest's CPUID and the paging modes that work, as JSON\n"
+    "  --json         the counts as JSON\n"
+    "  --help         this text\n"
     "\n"
     "exit status: 0 every case was observed; 1 some were not; 2 wrong usage or a file that\n"
     "cannot be read or written; 77 this machine cannot run KVM guests\n";
 
 static const struct option options[] = {
+    {"device", required_argument, NULL, 'd'},
     {"probe", no_argument, NULL, 'p'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
@@ -264,12 +266,16 @@ static int run_file(struct session *session, const char *output_path, bool json)
 int main(int argc, char **argv)
 {
     struct session session = {.progress = isatty(STDERR_FILENO) != 0};
+    const char *device = "/dev/kvm";
     bool json = false, only_probe = false;
     struct reason why;
     int option, status;
 
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (option) {
+        case 'd':
+            device = optarg;
+            break;
         case 'p':
             only_probe = true;
             break;
@@ -284,7 +290,7 @@ int main(int argc, char **argv)
     }
     if (argc - optind != (only_probe ? 0 : 2))
         return complain("usage", "needs INPUT and OUTPUT; see --help");
-    if (!machine_open(&session.machine, &why)) {
+    if (!machine_open(&session.machine, device, &why)) {
         (void)printf("kvm-paging: skipped: %s\n", why.text);
         machine_close(&session.machine);
         return EXIT_SKIPPED;
