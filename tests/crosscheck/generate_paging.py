@@ -56,7 +56,8 @@ USER = {0x800: 0x13, 0x802: 0xB, 0x804: 0x13, 0x806: 0x13, 0x808: 0x13, 0x80A: 0
         0x4814: 0xC0F3, 0x4816: 0xC0FB, 0x4818: 0xC0F3, 0x481A: 0xC0F3, 0x481C: 0xC0F3, 0x481E: 0xC0F3}
 LONG = {0x4816: 0xA09B, ENTRY_CONTROLS: 0x93FB}
 LONG_USER = {**USER, **LONG, 0x4816: 0xA0FB}
-TEMPLATES = {"legacy": VMCS, "legacy-user": {**VMCS, **USER}, "long": {**VMCS, **LONG}, "long-user": {**VMCS, **LONG_USER}}
+TEMPLATES = {"legacy": VMCS, "legacy-user": {**VMCS, **USER},
+             "long": {**VMCS, **LONG}, "long-user": {**VMCS, **LONG_USER}}
 
 VMCS_FIELDS = sorted({*VMCS, GUEST_EFER, GUEST_CR3, GUEST_CR4, GUEST_RFLAGS, 0x4004, 0x4006, 0x4008, 0x400A, 0x400E,
                       0x4010, 0x4014, 0x4016, 0x4018, 0x401A, 0x401C, 0x80C, 0x4810, 0x4812, 0x4824, 0x4826, 0x482A,
@@ -75,7 +76,7 @@ def hexadecimal(value):
 
 
 def ram_starts(maxphyaddr):
-    """Low memory, some above 4 GBytes, at the top of what 32-bit paging reaches, and with the highest address bit set."""
+    """Low memory, above 4 GBytes, at the top of what 32-bit paging reaches, and with the highest address bit set."""
     return sorted({LOW_RAM, 1 << 32, 1 << min(39, maxphyaddr - 1), 1 << maxphyaddr - 1})
 
 
@@ -236,8 +237,9 @@ class Case(Tables):
     def page(self, level):
         """Where a new page begins: now and then one of the paging structures."""
         if level == 1 and self.chance(3):
-            return self.rng.choice([table for table in self.tables if table < 1 << 32 or self.entry_size == 8] or [0]) & ~(PAGE - 1)
-        return self.rng.choice(self.starts_for(level)) + (self.rng.randrange(RANGE >> self.shift(level)) << self.shift(level))
+            return self.rng.choice(self.tables)
+        pages = RANGE >> self.shift(level)
+        return self.rng.choice(self.starts_for(level)) + (self.rng.randrange(pages) << self.shift(level))
 
     def common_bits(self):
         """Rights, flags, and what a walk ignores."""
@@ -270,9 +272,7 @@ class Case(Tables):
         return self.spoil(value, 1, 5)
 
     def table_entry(self, level):
-        child = self.rng.choice(self.tables) & ~(PAGE - 1) if self.chance(1) else None
-        if child is None or child >> 32 and self.entry_size == 4:
-            child = self.new_table([LOW_RAM] if self.mode == "32-bit" else self.starts)
+        child = self.rng.choice(self.tables) if self.chance(1) else self.new_table(self.starts_for(1))
         if self.mode == "PAE" and level == 3:  # reserved bits here are a matter of VM entry
             value = child | (P if self.chance(96) else 0) | self.rng.getrandbits(3) << 9
             return value | (PWT if self.chance(10) else 0) | (PCD if self.chance(10) else 0)
@@ -333,7 +333,9 @@ class Case(Tables):
         first, last = access["linear"], access["linear"] + access["size"] - 1
         if self.long:
             return last < 1 << 64 and first >> self.linear_bits - 1 == last >> self.linear_bits - 1
-        return last < (3 << 30 if self.mode == "PAE" else 1023 << 22) and (self.mode != "PAE" or self.leaves_room(first, last))
+        if self.mode == "32-bit":
+            return last < 1023 << 22
+        return last < 3 << 30 and self.leaves_room(first, last)
 
     def leaves_room(self, first, last):
         """The engine uses the last PDPTE: no access may come across it as an entry or as data."""

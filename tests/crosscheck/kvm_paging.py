@@ -107,29 +107,29 @@ class Batch:
         chosen = self.find_variants(cases)
         observed = self.observe_variants(chosen)
         for identity, (entry, variants) in chosen.items():
-            case = cases[identity]
             answers = [observed.get(f"{identity}/{name}", {}).get("expect") for name in ("manual", "engine")]
-            if None in answers:
-                continue  # reported already
-            manual, predicted = variants.restore_manual(answers[0]), variants.restore_engine(answers[1])
-            words = self.experiment(case).words
-            if not deviations.same(case["expect"], predicted, words):
-                self.problems.append((identity, f"{entry.identity} predicts {json.dumps(predicted)}", case))
-            elif not deviations.same(manual, predicted, words):
-                case.update(deviates=entry.identity, sdm=self.without_split_store(case, manual) or manual)
+            if identity in cases and None not in answers:  # what could not be run is reported already
+                self.apply_variant(cases[identity], entry, variants.restore_manual(answers[0]),
+                                   variants.restore_engine(answers[1]))
+
+    def apply_variant(self, case, entry, manual, predicted):
+        words = self.experiment(case).words
+        if not deviations.same(case["expect"], predicted, words):
+            self.problems.append((case["id"], f"{entry.identity} predicts {json.dumps(predicted)}", case))
+        elif not deviations.same(manual, predicted, words):
+            case.update(deviates=entry.identity, sdm=self.without_split_store(case, manual) or manual)
 
     def without_split_store(self, case, expect):
-        return deviations.manual_split_store(self.experiment(case), self.source, expect)
+        """What the manual says instead of this; None: the same, or a problem that is noted."""
+        try:
+            return deviations.manual_split_store(self.experiment(case), self.source, expect)
+        except deviations.Mispredicted as error:
+            self.problems.append((case["id"], str(error), case))
+            return None
 
     def apply_split_store(self, cases):
-        for identity, case in cases.items():
-            if "deviates" in case:
-                continue
-            try:
-                manual = self.without_split_store(case, case["expect"])
-            except deviations.Mispredicted as error:
-                self.problems.append((identity, str(error), case))
-                continue
+        for case in cases.values():
+            manual = None if "deviates" in case else self.without_split_store(case, case["expect"])
             if manual:
                 case.update(deviates=deviations.SPLIT_STORE, sdm=manual)
 
@@ -220,8 +220,9 @@ def report(options, probe, totals, problems):
     print(f"kvm-paging: {probe['source']['model']}, Linux {probe['source']['version']}; seed {options.seed}")
     print(f"kvm-paging: paging modes {', '.join(result['modes'])}; skipped, since this KVM does not run them: "
           f"{', '.join(result['modes_skipped']) or 'none'}")
-    print(f"kvm-paging: {result['agree']} of {result['cases']} cases agree ({result['second_page']} of them by the second "
-          f"page), {sum(result['deviate'].values())} deviate as predicted, {result['left_out']} left out, {differ} differ")
+    print(f"kvm-paging: {result['agree']} of {result['cases']} cases agree ({result['second_page']} of them by the "
+          f"second page), {sum(result['deviate'].values())} deviate as predicted, {result['left_out']} left out, "
+          f"{differ} differ")
     for name, count in result["deviate"].items():
         print(f"  {name}: {count}")
     for name in result["unmatched"]:

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -49,22 +50,29 @@ static void set_apic_id(struct kvm_cpuid_entry2 *entry)
     }
 }
 
+static bool exchange_cpuid(struct machine *machine, struct kvm_cpuid2 *list, struct reason *why)
+{
+    list->nent = MAX_CPUID;
+    if (ioctl(machine->kvm, KVM_GET_SUPPORTED_CPUID, list) != 0)
+        return refuse(why, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
+    for (uint32_t i = 0; i < list->nent; i++)
+        set_apic_id(&list->entries[i]);
+    if (ioctl(machine->vcpu, KVM_SET_CPUID2, list) != 0)
+        return refuse(why, "KVM_SET_CPUID2: %s", strerror(errno));
+    machine->cpuid_count = list->nent;
+    memcpy(machine->cpuid, list->entries, list->nent * sizeof *list->entries);
+    return true;
+}
+
 static bool find_cpuid(struct machine *machine, struct reason *why)
 {
-    struct {
-        struct kvm_cpuid2 header;
-        struct kvm_cpuid_entry2 entries[MAX_CPUID];
-    } list = {.header.nent = MAX_CPUID};
+    struct kvm_cpuid2 *const list = calloc(1, sizeof *list + sizeof machine->cpuid);
 
-    if (ioctl(machine->kvm, KVM_GET_SUPPORTED_CPUID, &list) != 0)
-        return refuse(why, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
-    for (uint32_t i = 0; i < list.header.nent; i++)
-        set_apic_id(&list.entries[i]);
-    if (ioctl(machine->vcpu, KVM_SET_CPUID2, &list) != 0)
-        return refuse(why, "KVM_SET_CPUID2: %s", strerror(errno));
-    machine->cpuid_count = list.header.nent;
-    memcpy(machine->cpuid, list.entries, sizeof machine->cpuid);
-    return true;
+    if (!list)
+        return refuse(why, "no host memory left");
+    const bool done = exchange_cpuid(machine, list, why);
+    free(list);
+    return done;
 }
 
 static bool create_processor(struct machine *machine, struct reason *why)
