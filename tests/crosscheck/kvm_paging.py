@@ -172,6 +172,7 @@ def run_batch(options, probe, seed, count):
         totals, problems = batch.run()
         if options.record:
             shutil.copy(folder / f"final-{seed}.jsonl", Path(options.record) / f"kvm-paging-{seed}.jsonl")
+            shutil.copy(folder / "deviations.json", options.record)
         return totals, problems
 
 
@@ -241,14 +242,21 @@ def show(problems, folder):
                 stream.write(json.dumps(case) + "\n")
 
 
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
 def parse():
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split()),
                                      epilog="exit status: 0 all cases agree or deviate as predicted; 1 some differ; "
                                             "2 something does not work; 77 this machine cannot run the engine")
     parser.add_argument("--build", default="build/dev", metavar="DIR", help="where bin/kvm_paging and bin/vmxsim are")
     parser.add_argument("--seed", type=int, default=1, help="of the first batch; each further one has the next")
-    parser.add_argument("--count", type=int, default=30000, help="cases")
-    parser.add_argument("--jobs", type=int, default=1, help="batches at a time")
+    parser.add_argument("--count", type=positive, default=30000, help="cases")
+    parser.add_argument("--jobs", type=positive, default=1, help="batches at a time")
     parser.add_argument("--record", metavar="DIR", help="keep the recordings there")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     options = parser.parse_args()

@@ -269,10 +269,23 @@ class Engine(Folder):
         for lines, text in (([], "no header"), ([no_ram], "ram"), ([taken], "ram"), ([{**header, "cpu": 1}], "cpu")):
             write(self.folder / "in.jsonl", lines)
             self.refuse(["in.jsonl", "out.jsonl"], text)
-        (self.folder / "in.jsonl").write_text("{", encoding="utf-8")
-        self.refuse(["in.jsonl", "out.jsonl"], "in.jsonl")
+        (self.folder / "in.jsonl").write_text(json.dumps(header) + "\n{", encoding="utf-8")
+        self.refuse(["in.jsonl", "out.jsonl"], "in.jsonl:2: ")
         self.refuse(["missing.jsonl", "out.jsonl"], "missing.jsonl")
         self.refuse(["in.jsonl"], "--help")
+
+    def test_bad_input_loses_nothing_that_was_there(self):
+        (self.folder / "in.jsonl").write_text("{", encoding="utf-8")
+        (self.folder / "out.jsonl").write_text("precious", encoding="utf-8")
+        self.refuse(["in.jsonl", "out.jsonl"], "in.jsonl:1: ")
+        self.assertEqual((self.folder / "out.jsonl").read_text(encoding="utf-8"), "precious")
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["in.jsonl", "out.jsonl"])
+
+    def test_the_output_may_take_the_place_of_the_input(self):
+        write(self.folder / "both.jsonl", [generate.header(1, self.probe()), case()])
+        subprocess.run([PROGRAM, "both.jsonl", "both.jsonl"], cwd=self.folder, stdout=subprocess.DEVNULL, check=True)
+        lines = (self.folder / "both.jsonl").read_text(encoding="utf-8").splitlines()
+        self.assertEqual(json.loads(lines[1])["expect"]["result"], "complete")
 
     def refuse(self, arguments, text):
         done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, cwd=self.folder, check=False)

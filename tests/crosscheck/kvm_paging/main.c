@@ -53,6 +53,7 @@ struct session {
     json_t *header;
     FILE *output;
     const char *input_path;
+    unsigned long line; /* of the input */
     struct counts counts;
     bool progress;
 };
@@ -203,27 +204,44 @@ static bool run_case(struct session *session, json_t *line)
     return written;
 }
 
+static int complain_at(const struct session *session, const char *text)
+{
+    (void)fprintf(stderr, "kvm_paging: %s:%lu: %s\n", session->input_path, session->line, text);
+    return EXIT_USAGE;
+}
+
+static int run_line(struct session *session, const char *text)
+{
+    json_error_t error;
+    struct reason why;
+    json_t *const line = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    int status = EXIT_SUCCESS;
+
+    session->line++;
+    if (!line)
+        return complain_at(session, error.text);
+    if (session->header && !run_case(session, line))
+        status = complain("writing", strerror(errno));
+    if (!session->header) {
+        session->header = json_incref(line);
+        if (!start_file(session, &why))
+            status = complain_at(session, why.text);
+    }
+    json_decref(line);
+    return status;
+}
+
 static int run_lines(struct session *session, FILE *input)
 {
     char *text = NULL;
     size_t capacity = 0;
     int status = EXIT_SUCCESS;
-    struct reason why;
 
-    while (status == EXIT_SUCCESS && getline(&text, &capacity, input) > 0) {
-        json_error_t error;
-        json_t *const line = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-        if (!line)
-            status = complain(session->input_path, error.text);
-        else if (session->header && !run_case(session, line))
-            status = complain("writing", strerror(errno));
-        else if (!session->header) {
-            session->header = json_incref(line);
-            status = start_file(session, &why) ? status : complain(session->input_path, why.text);
-        }
-        json_decref(line);
-    }
+    while (status == EXIT_SUCCESS && getline(&text, &capacity, input) > 0)
+        status = run_line(session, text);
     free(text);
+    if (status == EXIT_SUCCESS && ferror(input))
+        return complain(session->input_path, strerror(errno));
     if (status == EXIT_SUCCESS && !session->header)
         return complain(session->input_path, "no header");
     return status;
@@ -242,23 +260,38 @@ static int report(const struct counts *counts, bool json)
     return counts->observed == counts->cases ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* What was at the output's place stays there until all is written; it may be the input. */
+static int run_to(struct session *session, FILE *input, const char *part, const char *output_path)
+{
+    session->output = fopen(part, "w");
+    if (!session->output)
+        return complain(part, strerror(errno));
+    int status = run_lines(session, input);
+    if (fclose(session->output) != 0 && status == EXIT_SUCCESS)
+        status = complain(part, strerror(errno));
+    if (session->progress && session->counts.cases >= PROGRESS_INTERVAL)
+        (void)fputs("\r\033[K", stderr);
+    if (status == EXIT_SUCCESS && rename(part, output_path) != 0)
+        status = complain(output_path, strerror(errno));
+    if (status != EXIT_SUCCESS)
+        (void)unlink(part);
+    return status;
+}
+
 static int run_file(struct session *session, const char *output_path, bool json)
 {
     FILE *const input = fopen(session->input_path, "r");
+    char *part = NULL;
+    int status;
 
     if (!input)
         return complain(session->input_path, strerror(errno));
-    session->output = fopen(output_path, "w");
-    if (!session->output) {
-        (void)fclose(input);
-        return complain(output_path, strerror(errno));
-    }
-    int status = run_lines(session, input);
-    (void)fclose(input);
-    if (fclose(session->output) != 0 && status == EXIT_SUCCESS)
+    if (asprintf(&part, "%s.part", output_path) < 0)
         status = complain(output_path, strerror(errno));
-    if (session->progress && session->counts.cases >= PROGRESS_INTERVAL)
-        (void)fputs("\r\033[K", stderr);
+    else
+        status = run_to(session, input, part, output_path);
+    free(part);
+    (void)fclose(input);
     json_decref(session->header);
     return status == EXIT_SUCCESS ? report(&session->counts, json) : status;
 }
