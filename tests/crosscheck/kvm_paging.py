@@ -19,6 +19,7 @@ import paging_deviations as deviations
 HERE = Path(__file__).resolve().parent
 SKIPPED = 77
 BATCH = 5000  # cases; each batch has a seed of its own
+SHOWN = 20  # problems
 ENOUGH = 5000  # cases from which on every deviation must have turned up
 
 
@@ -216,6 +217,7 @@ def report(options, probe, totals, problems):
         "modes_skipped": [mode for mode in generate_paging.MODES if mode not in probe["modes"]],
     }
     if options.json:
+        result["problems"] = [{"id": identity, "text": text} for identity, text, _ in problems]
         print(json.dumps(result, indent=1))
         return result
     print(f"kvm-paging: {probe['source']['model']}, Linux {probe['source']['version']}; seed {options.seed}")
@@ -231,15 +233,17 @@ def report(options, probe, totals, problems):
     return result
 
 
-def show(problems, folder):
-    for identity, text, _ in problems[:20]:
+def show(problems):
+    for identity, text, _ in problems[:SHOWN]:
         print(f"  {identity}: {text}")
-    if len(problems) > 20:
-        print(f"  and {len(problems) - 20} more")
-    if folder:
-        with open(Path(folder) / "differ.jsonl", "w", encoding="utf-8") as stream:
-            for _, _, case in problems:
-                stream.write(json.dumps(case) + "\n")
+    if len(problems) > SHOWN:
+        print(f"  and {len(problems) - SHOWN} more")
+
+
+def keep(problems, folder):
+    with open(Path(folder) / "differ.jsonl", "w", encoding="utf-8") as stream:
+        for _, _, case in problems:
+            stream.write(json.dumps(case) + "\n")
 
 
 def positive(text):
@@ -283,7 +287,10 @@ def main():
         print(f"kvm_paging.py: {error}", file=sys.stderr)
         return 2
     result = report(options, probe, totals, problems)
-    show(problems, options.record)
+    if not options.json:
+        show(problems)
+    if options.record:
+        keep(problems, options.record)
     return 1 if problems or result["unmatched"] else 0
 
 
