@@ -254,22 +254,29 @@ class Case(Tables):
             value |= self.rng.getrandbits(11) << 52
         return value
 
-    def spoil(self, value, low, percent):
-        """Now and then one bit from `low` up is changed: this is where reserved bits come from."""
+    def suspects(self):
+        """Bits that some entry of this mode reserves: bit 7, those beyond the physical addresses, and bit 63."""
+        if self.mode == "32-bit":
+            return [7]
+        return [7, 63, *range(self.features.maxphyaddr, 52 if self.long else 63)]
+
+    def spoil(self, value, percent):
+        """Now and then one bit other than P is changed: this is where reserved bits come from."""
         if not self.chance(percent):
             return value
-        return value ^ 1 << self.rng.randrange(low, 8 * self.entry_size)
+        bit = self.rng.choice(self.suspects()) if self.chance(50) else self.rng.randrange(1, 8 * self.entry_size)
+        return value ^ 1 << bit
 
     def leaf(self, level):
         base = self.page(level)
         value = base if self.mode != "32-bit" else base & 0xFFFFFFFF | base >> 32 << 13
         value |= self.common_bits() | (G if self.chance(30) else 0)
         if level == 1:
-            return self.spoil(value | (PS if self.chance(10) else 0), 1, 5)  # bit 7 is PAT here
+            return self.spoil(value | (PS if self.chance(10) else 0), 5)  # bit 7 is PAT here
         value |= PS | (LARGE_PAT if self.chance(10) else 0)
         if self.chance(10):
             return value ^ 1 << self.rng.randrange(13, self.shift(level))
-        return self.spoil(value, 1, 5)
+        return self.spoil(value, 5)
 
     def table_entry(self, level):
         child = self.rng.choice(self.tables) if self.chance(1) else self.new_table(self.starts_for(1))
@@ -277,7 +284,7 @@ class Case(Tables):
             value = child | (P if self.chance(96) else 0) | self.rng.getrandbits(3) << 9
             return value | (PWT if self.chance(10) else 0) | (PCD if self.chance(10) else 0)
         value = child | self.common_bits() | (G if self.chance(2) else 0)
-        return self.spoil(value, 1, 4)
+        return self.spoil(value, 5)
 
     def new_entry(self, level):
         if level == 1 or self.may_map(level) and self.chance(25):
