@@ -431,7 +431,7 @@ static bool run(struct machine *machine, const struct state *state, const struct
                 uint64_t stop, struct kvm_regs *regs, struct kvm_sregs2 *sregs,
                 struct ending *ending, struct reason *why)
 {
-    uint64_t return_rip;
+    uint64_t return_rip = 0;
 
     *ending = (struct ending){.complete = true};
     if (!machine_set_state(machine, regs, sregs, why) || !machine_run(machine, why) ||
