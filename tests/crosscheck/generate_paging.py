@@ -386,9 +386,11 @@ class Case(Tables):
                     pass
             accesses.append(access)
             previous = access["linear"]
+        entries = {address & ~7 for address in self.written}
         self.written = None
         filled = [(access, self.fill(access)) for access in accesses]
         self.check_fetches(filled)
+        self.check_stores(accesses, entries)
         return self.to_json(identity, accesses)
 
     def check_fetches(self, filled):
@@ -401,6 +403,13 @@ class Case(Tables):
                 raise Unwanted  # an earlier access of the case stores there
             if "value" in access:
                 stores |= reached
+
+    def check_stores(self, accesses, entries):
+        """Whether a store to an entry counts for a walk that may have been made is open."""
+        for access in accesses:
+            reached = {self.follow(access["linear"] + i) for i in range(access["size"])} - {None}
+            if "value" in access and entries & {address & ~7 for address in reached}:
+                raise Unwanted
 
     # ---- The vector ----
 

@@ -129,6 +129,13 @@ class RigDeviations(unittest.TestCase):
         self.assertEqual(back["cr2"], hexadecimal(linear))
         self.assertEqual(back["memory"], {hexadecimal(ROOT + 8 * 256): "0x27"})
 
+    def test_the_split_access_that_faulted_is_of_the_kind_that_the_error_code_says(self):
+        crossing = [access("read", LINEAR + 0xFFE, 4), access("write", LINEAR + 0xFFE, 4, 1)]
+        experiment = self.experiment(case(accesses=crossing))
+        for code, index in (("0x4", 0), ("0x7", 1)):
+            self.assertEqual(deviations.split_access(experiment, {**self.SPLIT, "error_code": code}), index)
+        self.assertIsNone(deviations.split_access(experiment, {**self.SPLIT, "cr2": hexadecimal(LINEAR)}))
+
     SPLIT = {"result": "guest_exception", "vector": 14, "error_code": "0x2", "cr2": hexadecimal(LINEAR + 0x1000)}
 
     def split(self, memory, template="long", page=DATA, **changes):

@@ -12,7 +12,7 @@ from generate_paging import (A, CR4_LA57, CR4_PAE, D, EFER_LMA, G, GUEST_CR3, GU
                              Tables, Unwanted, hexadecimal)
 
 PAGE_FAULT = 14
-PF_PRESENT, PF_RESERVED = 1, 8
+PF_PRESENT, PF_WRITE, PF_RESERVED = 1, 2, 8
 HYPERVISOR_SLOT = 256
 SPLIT_STORE = "kvm-paging.emulated-split-store"
 
@@ -190,13 +190,14 @@ BY_VARIANT = (GlobalInTable(), HypervisorSlot())
 # ---- An answer that follows from the experiment ----
 
 
-def split_store(experiment, expect):
-    """The store whose second part is on the page that faulted; None if there is none."""
+def split_access(experiment, expect):
+    """The access whose second part is on the page that faulted; None if there is none."""
     if expect.get("vector") != PAGE_FAULT:
         return None
     for index, access in enumerate(experiment.accesses):
         parts = experiment.pages(access)
-        if "value" in access and len(parts) == 2 and parts[1] == number(expect["cr2"]):
+        stores = bool(number(expect["error_code"]) & PF_WRITE)
+        if len(parts) == 2 and parts[1] == number(expect["cr2"]) and stores == ("value" in access):
             return index
     return None
 
@@ -244,8 +245,9 @@ def holds(expect, words, initial):
 
 def manual_split_store(experiment, source, expect):
     """What the manual says instead, if the first part of a store has stayed behind; else None."""
-    index = split_store(experiment, expect)
-    emulated = NEVER if index is None else emulation(experiment, source, index)
+    index = split_access(experiment, expect)
+    stores = index is not None and "value" in experiment.accesses[index]
+    emulated = emulation(experiment, source, index) if stores else NEVER
     if emulated == NEVER:
         return None
     access, code = experiment.accesses[index], number(expect["error_code"])
@@ -277,14 +279,14 @@ def second_part(experiment):
     Where both pages of an access fault, the manual does not say which of them is reported.
     """
     expect = experiment.case.get("sdm", experiment.case["expect"])
-    for index, access in enumerate(experiment.accesses):
-        parts = experiment.pages(access)
-        if len(parts) < 2 or expect.get("cr2") != hexadecimal(parts[1]):
-            continue
-        first = parts[1] - access["linear"]
-        part = {"type": access["type"], "linear": hexadecimal(parts[1]), "size": access["size"] - first}
-        if "value" in access:
-            part["value"] = hexadecimal(number(access["value"]) >> 8 * first)
-        case = {key: value for key, value in experiment.case.items() if key not in ("deviates", "sdm")}
-        return {**case, "accesses": case["accesses"][:index] + [part], "expect": expect}
-    return None
+    index = split_access(experiment, expect)
+    if index is None:
+        return None
+    access = experiment.accesses[index]
+    start = experiment.pages(access)[1]
+    first = start - access["linear"]
+    part = {"type": access["type"], "linear": hexadecimal(start), "size": access["size"] - first}
+    if "value" in access:
+        part["value"] = hexadecimal(number(access["value"]) >> 8 * first)
+    case = {key: value for key, value in experiment.case.items() if key not in ("deviates", "sdm")}
+    return {**case, "accesses": case["accesses"][:index] + [part], "expect": expect}
