@@ -41,7 +41,7 @@ struct step {
     struct cursor changes;
     uint32_t change_count;
 
-    int result; /* enum vmxc_insn_result */
+    enum vmxc_insn_result result;
     bool has_value;
     uint64_t value;
 };
@@ -50,14 +50,14 @@ struct step {
 
 #define VMX_FLAGS(invalid, valid) "=@ccc"(invalid), "=@ccz"(valid)
 
-static int result_of(bool invalid, bool valid)
+static enum vmxc_insn_result result_of(bool invalid, bool valid)
 {
     if (invalid)
         return VMXC_INSN_FAIL_INVALID;
     return valid ? VMXC_INSN_FAIL_VALID : VMXC_INSN_SUCCEEDED;
 }
 
-static int wide_vmread(uint64_t field, uint64_t *value)
+static enum vmxc_insn_result wide_vmread(uint64_t field, uint64_t *value)
 {
     bool invalid, valid;
 
@@ -65,7 +65,7 @@ static int wide_vmread(uint64_t field, uint64_t *value)
     return result_of(invalid, valid);
 }
 
-static int wide_vmwrite(uint64_t field, uint64_t value)
+static enum vmxc_insn_result wide_vmwrite(uint64_t field, uint64_t value)
 {
     bool invalid, valid;
 
@@ -77,7 +77,7 @@ struct descriptor {
     uint64_t low, high;
 };
 
-int raw_invept(uint64_t type, uint64_t low, uint64_t high)
+enum vmxc_insn_result raw_invept(uint64_t type, uint64_t low, uint64_t high)
 {
     const struct descriptor descriptor = {low, high};
     bool invalid, valid;
@@ -86,7 +86,7 @@ int raw_invept(uint64_t type, uint64_t low, uint64_t high)
     return result_of(invalid, valid);
 }
 
-int raw_invvpid(uint64_t type, uint64_t low, uint64_t high)
+enum vmxc_insn_result raw_invvpid(uint64_t type, uint64_t low, uint64_t high)
 {
     const struct descriptor descriptor = {low, high};
     bool invalid, valid;
@@ -95,7 +95,7 @@ int raw_invvpid(uint64_t type, uint64_t low, uint64_t high)
     return result_of(invalid, valid);
 }
 
-static int vmcall(void)
+static enum vmxc_insn_result vmcall(void)
 {
     bool invalid, valid;
 
@@ -103,7 +103,7 @@ static int vmcall(void)
     return result_of(invalid, valid);
 }
 
-static int vmfunc(uint64_t function, uint64_t index)
+static enum vmxc_insn_result vmfunc(uint64_t function, uint64_t index)
 {
     __asm__ volatile("vmfunc" : : "a"(function), "c"(index) : "memory");
     return VMXC_INSN_SUCCEEDED;
@@ -119,7 +119,7 @@ static uint64_t field_or(uint32_t field, uint64_t otherwise)
     return value;
 }
 
-static int enter(bool resume)
+static enum vmxc_insn_result enter(bool resume)
 {
     const uint64_t host_rip = field_or(VMXC_VMCS_HOST_RIP, 0);
     const uint64_t host_cr3 = field_or(VMXC_VMCS_HOST_CR3, 0);
@@ -131,7 +131,7 @@ static int enter(bool resume)
     if (own)
         landing_place(host_rip, host_cr3);
     watchdog_start();
-    const int result = guest_enter(resume);
+    const enum vmxc_insn_result result = guest_enter(resume);
     watchdog_stop();
     if (own)
         landing_remove(host_rip, host_cr3);
@@ -146,7 +146,7 @@ static void step_value(struct step *step, uint64_t value)
     step->value = value;
 }
 
-static int run_region(struct step *step)
+static enum vmxc_insn_result run_region(struct step *step)
 {
     const struct vmxc_insn_ops *const ops = &vmxc_insn_native;
 
@@ -171,7 +171,7 @@ static void current_vmcs_body(void *argument)
 }
 
 /* Without a current VMCS, or outside VMX operation, there is nothing to fill. */
-static int run_fill(struct step *step)
+static enum vmxc_insn_result run_fill(struct step *step)
 {
     uint64_t region_hpa = UINT64_MAX;
 
@@ -181,7 +181,7 @@ static int run_fill(struct step *step)
     return VMXC_INSN_SUCCEEDED;
 }
 
-static int run_memory(struct step *step)
+static enum vmxc_insn_result run_memory(struct step *step)
 {
     void *const target = (void *)(uintptr_t)step->a;
 
@@ -194,7 +194,7 @@ static int run_memory(struct step *step)
     return VMXC_INSN_SUCCEEDED;
 }
 
-static int run_other(struct step *step)
+static enum vmxc_insn_result run_other(struct step *step)
 {
     switch (step->op) {
     case STEP_INVEPT:
