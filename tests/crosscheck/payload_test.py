@@ -154,7 +154,7 @@ FAILURES = [
 
 def test_failures(payload):
     header, _ = read_vectors(VECTORS / "entry-icelake.jsonl")
-    engine = engines.BochsEngine(payload=payload, hang_seconds=4)
+    engine = engines.BochsEngine(payload=payload, hang_seconds=6)
     answers = engine.run(header, [case for case, _ in FAILURES])
     for (case, wanted), answer in zip(FAILURES, answers):
         expect(answer == wanted, f"{case['id']}: {answer}, not {wanted}")
@@ -238,7 +238,7 @@ class PlayedEngine(engines.Engine):
     name = "played"
 
     def __init__(self, payload, *scripts):
-        super().__init__(payload=payload, hang_seconds=1)
+        super().__init__(payload=payload, hang_seconds=2)
         self.scripts = list(scripts)
 
     def start(self, directory, data):
