@@ -12,6 +12,7 @@
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
+#include "vmxsim/snapshot.h"
 
 /* CR0 bits that a VM entry never changes. Source: SDM, "Loading Guest Control Registers, Debug Registers, and MSRs". */
 #define CR0_KEPT \
@@ -33,6 +34,10 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
     created = calloc(1, sizeof(*created));
     if (!created)
         return VMXC_NO_MEMORY;
+    if (vmxsim_snapshot_register(memory, created, sizeof(*created)) != VMXC_OK) {
+        free(created);
+        return VMXC_NO_MEMORY;
+    }
     created->memory = memory;
     created->profile = profile;
     vmxsim_cpu_reset(created, &(struct vmxsim_root_state){
@@ -46,7 +51,21 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
 
 void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu)
 {
+    if (!cpu)
+        return;
+    vmxsim_snapshot_unregister(cpu->memory, cpu);
     free(cpu);
+}
+
+enum vmxc_status vmxsim_cpu_clone(const struct vmxsim_cpu *cpu, struct vmxsim_memory *memory,
+                                  struct vmxsim_cpu **clone)
+{
+    if (!cpu)
+        return VMXC_INVALID_INPUT;
+    VMXC_TRY(vmxsim_cpu_create(memory, cpu->profile, clone));
+    **clone = *cpu;
+    (*clone)->memory = memory;
+    return VMXC_OK;
 }
 
 void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)

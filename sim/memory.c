@@ -90,8 +90,7 @@ static enum vmxc_status reserve_ranges(struct vmxsim_memory *memory, struct vmxs
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
         range->bytes = vmxsim_reserve(range->length);
-        if (range->bytes == NULL ||
-            vmxsim_page_set_init(&range->touched, range->length / VMXC_PAGE_SIZE) != VMXC_OK)
+        if (range->bytes == NULL || vmxsim_track_init(&range->track, range->length) != VMXC_OK)
             return vmxsim_error_set(error, VMXC_NO_MEMORY,
                                     "the host cannot reserve RAM of 0x%" PRIx64
                                     " bytes at 0x%" PRIx64,
@@ -137,10 +136,11 @@ void vmxsim_memory_destroy(struct vmxsim_memory *memory)
 {
     if (memory == NULL)
         return;
+    vmxsim_snapshot_fini(memory);
     vmxsim_frames_fini(&memory->frames);
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
-        vmxsim_page_set_fini(&range->touched);
+        vmxsim_track_fini(&range->track, range->length);
         vmxsim_release(range->bytes, range->length);
     }
     free(memory->ranges);
@@ -207,10 +207,8 @@ static uint8_t *find_whole(struct vmxsim_memory *memory, uint64_t hpa, uint64_t 
 void vmxsim_range_touch(struct vmxsim_ram_range *range, uint64_t offset, uint64_t length)
 {
     const uint64_t last = (offset + length - 1) / VMXC_PAGE_SIZE;
-    for (uint64_t page = offset / VMXC_PAGE_SIZE; page <= last; page++) {
-        if (!vmxsim_page_set_contains(&range->touched, page))
-            vmxsim_page_set_insert(&range->touched, page);
-    }
+    for (uint64_t page = offset / VMXC_PAGE_SIZE; page <= last; page++)
+        vmxsim_track_note(&range->track, range->bytes, page);
 }
 
 void *vmxsim_memory_pointer(struct vmxsim_memory *memory, uint64_t hpa)
@@ -272,8 +270,8 @@ void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void 
     while (length != 0) {
         const struct piece piece = first_piece(memory, hpa, length);
         if (piece.range != NULL) {
-            memcpy(piece.range->bytes + piece.offset, from, piece.length);
             vmxsim_range_touch(piece.range, piece.offset, piece.length);
+            memcpy(piece.range->bytes + piece.offset, from, piece.length);
         }
         hole |= piece.range == NULL;
         from += piece.length;
@@ -343,8 +341,8 @@ static inline void write_word(struct vmxsim_memory *memory, uint64_t hpa, const 
         vmxsim_memory_write(memory, hpa, word, size);
         return;
     }
-    memcpy(bytes, word, size);
     vmxsim_range_touch(range, hpa - range->base, size);
+    memcpy(bytes, word, size);
 }
 
 void vmxsim_memory_write64(struct vmxsim_memory *memory, uint64_t hpa, uint64_t value)
@@ -371,7 +369,7 @@ void vmxsim_memory_each_touched(const struct vmxsim_memory *memory,
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
         uint64_t page = 0;
-        while (vmxsim_page_set_next(&range->touched, page, &page)) {
+        while (vmxsim_page_set_next(&range->track.touched, page, &page)) {
             visit(context, range, page);
             page++;
         }
@@ -398,17 +396,12 @@ void vmxsim_memory_touched_pages(struct vmxsim_memory *memory,
     vmxsim_memory_each_touched(memory, visit_touched, &visitor);
 }
 
-static void reset_page(void *context, struct vmxsim_ram_range *range, uint64_t page)
-{
-    (void)context;
-    memset(range->bytes + page * VMXC_PAGE_SIZE, 0, VMXC_PAGE_SIZE);
-    vmxsim_page_set_remove(&range->touched, page);
-}
-
 void vmxsim_memory_reset(struct vmxsim_memory *memory)
 {
-    vmxsim_memory_each_touched(memory, reset_page, NULL);
+    for (size_t i = 0; i < memory->range_count; i++)
+        vmxsim_track_clear(&memory->ranges[i].track, memory->ranges[i].bytes);
     vmxsim_frames_reset(memory);
+    vmxsim_snapshot_note_handed_out(memory);
 }
 
 bool vmxsim_page_is_filled(const uint8_t *page, uint8_t byte)
