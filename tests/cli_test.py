@@ -556,6 +556,18 @@ class Differences(unittest.TestCase):
             self.assertEqual(case["verdict"], "not supported")
             self.assertEqual(case["reason"], ["not modelled: EPT paging-write control"])
 
+    def test_hazards_are_shown_and_are_no_difference(self):
+        path = "vectors/instructions-icelake.jsonl"
+        self.assertNotIn("hazard:", text(run("replay", path)))
+        result = run("replay", "-v", path)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn(": seq-0002: agrees\n    hazard:  VMCS at 0x3202000 of processor 0\n"
+                      "    rule:    HAZARD.VMCS.VMXOFF: ", text(result))
+        cases = json.loads(text(run("replay", "-v", "--json", path)))["files"][0]["cases"]
+        self.assertNotIn("hazards", cases[0])
+        self.assertEqual(cases[1]["hazard_count"], 1)
+        self.assertEqual(cases[1]["hazards"][0]["rule"]["id"], "HAZARD.VMCS.VMXOFF")
+
     def test_a_file_without_cases_shows_nothing(self):
         with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:
             header = stream.readline()
