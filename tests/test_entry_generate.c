@@ -19,6 +19,7 @@
 static const enum entry_profile profiles[] = {
     ENTRY_PROFILE_everything, ENTRY_PROFILE_skylake, ENTRY_PROFILE_icelake,
     ENTRY_PROFILE_tigerlake,  ENTRY_PROFILE_no_true, ENTRY_PROFILE_no_sipi,
+    ENTRY_PROFILE_no_ept_ad,
 };
 
 static const char *rule_id(enum vmxsim_entry_rule rule)
