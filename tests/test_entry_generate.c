@@ -179,7 +179,13 @@ END_TEST
 
 static bool suggests(const struct vmxsim_entry_violation *violation)
 {
-    return violation->change.ordinal != VMXC_VMCS_FIELD_COUNT;
+    return violation->change_count != 0;
+}
+
+static void apply_changes(struct entry_state *state, const struct vmxsim_entry_violation *violation)
+{
+    for (uint32_t i = 0; i < violation->change_count; i++)
+        state->vmcs.value[violation->change[i].ordinal] = violation->change[i].value;
 }
 
 static void check_each_change(uint32_t index, const struct entry_state *broken,
@@ -192,12 +198,10 @@ static void check_each_change(uint32_t index, const struct entry_state *broken,
         if (!suggests(violation))
             continue;
         struct entry_state state = *broken;
-        state.vmcs.value[violation->change.ordinal] = violation->change.value;
+        apply_changes(&state, violation);
         entry_state_check(&state, &after);
-        ck_assert_msg(!reports(&after, violation->rule),
-                      "state %" PRIu32 ": %s := 0x%" PRIx64 " leaves %s", index,
-                      vmxsim_vmcs_name(violation->change.ordinal), violation->change.value,
-                      rule_id(violation->rule));
+        ck_assert_msg(!reports(&after, violation->rule), "state %" PRIu32 ": the change leaves %s",
+                      index, rule_id(violation->rule));
     }
 }
 
@@ -214,7 +218,7 @@ static uint32_t repair(struct entry_state *state, uint32_t *steps)
             i++;
         if (i == report.violation_count)
             break;
-        state->vmcs.value[report.violation[i].change.ordinal] = report.violation[i].change.value;
+        apply_changes(state, &report.violation[i]);
     }
     return report.violation_count;
 }
