@@ -138,6 +138,7 @@ void vmxsim_memory_destroy(struct vmxsim_memory *memory)
         return;
     vmxsim_snapshot_fini(memory);
     vmxsim_frames_fini(&memory->frames);
+    vmxsim_region_watch_fini(&memory->regions);
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
         vmxsim_track_fini(&range->track, range->length);
@@ -248,6 +249,7 @@ void vmxsim_memory_read(struct vmxsim_memory *memory, uint64_t hpa, void *buffer
 {
     uint8_t *to = buffer;
     bool hole = false;
+    vmxsim_region_watch_see(memory, hpa, length, false);
     while (length != 0) {
         const struct piece piece = first_piece(memory, hpa, length);
         if (piece.range != NULL)
@@ -265,6 +267,8 @@ void vmxsim_memory_read(struct vmxsim_memory *memory, uint64_t hpa, void *buffer
 void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void *buffer,
                          size_t length)
 {
+    const uint64_t first_hpa = hpa;
+    const size_t whole_length = length;
     const uint8_t *from = buffer;
     bool hole = false;
     while (length != 0) {
@@ -279,6 +283,7 @@ void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void 
         length -= piece.length;
     }
     memory->stats.hole_writes += hole;
+    vmxsim_region_watch_see(memory, first_hpa, whole_length, true);
 }
 
 /* ---- Access by words ---- */
@@ -313,8 +318,10 @@ uint64_t vmxsim_memory_read64(struct vmxsim_memory *memory, uint64_t hpa)
 {
     struct vmxsim_ram_range *range;
     const uint8_t *bytes = find_whole(memory, hpa, 8, &range);
-    if (bytes != NULL)
+    if (bytes != NULL) {
+        vmxsim_region_watch_see(memory, hpa, 8, false);
         return load64(bytes);
+    }
     uint8_t buffer[8];
     vmxsim_memory_read(memory, hpa, buffer, sizeof buffer);
     return load64(buffer);
@@ -324,8 +331,10 @@ uint32_t vmxsim_memory_read32(struct vmxsim_memory *memory, uint64_t hpa)
 {
     struct vmxsim_ram_range *range;
     const uint8_t *bytes = find_whole(memory, hpa, 4, &range);
-    if (bytes != NULL)
+    if (bytes != NULL) {
+        vmxsim_region_watch_see(memory, hpa, 4, false);
         return load32(bytes);
+    }
     uint8_t buffer[4];
     vmxsim_memory_read(memory, hpa, buffer, sizeof buffer);
     return load32(buffer);
@@ -343,6 +352,7 @@ static inline void write_word(struct vmxsim_memory *memory, uint64_t hpa, const 
     }
     vmxsim_range_touch(range, hpa - range->base, size);
     memcpy(bytes, word, size);
+    vmxsim_region_watch_see(memory, hpa, size, true);
 }
 
 void vmxsim_memory_write64(struct vmxsim_memory *memory, uint64_t hpa, uint64_t value)
@@ -402,6 +412,8 @@ void vmxsim_memory_reset(struct vmxsim_memory *memory)
         vmxsim_track_clear(&memory->ranges[i].track, memory->ranges[i].bytes);
     vmxsim_frames_reset(memory);
     vmxsim_snapshot_note_handed_out(memory);
+    vmxsim_region_watch_accept(memory);
+    vmxsim_hazards_forget(memory);
 }
 
 bool vmxsim_page_is_filled(const uint8_t *page, uint8_t byte)

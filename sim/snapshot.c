@@ -153,21 +153,27 @@ enum vmxc_status vmxsim_snapshot_take(struct vmxsim_memory *memory)
 {
     if (memory->snapshot.taken)
         return VMXC_BUSY;
-    enum vmxc_status status = copy_handles(memory);
-    if (status == VMXC_OK)
-        status = start_tracks(memory);
-    if (status != VMXC_OK) {
-        forget_copies(memory);
-        stop_tracks(memory);
-        return status;
-    }
-    memory->snapshot = (struct vmxsim_snapshot){
+    struct vmxsim_snapshot snapshot = {
         .taken = true,
         .bump = memory->frames.bump,
         .free_head = memory->frames.free_head,
         .injection = memory->injection,
         .stats = memory->stats,
+        .hazard_count = memory->hazards.count,
     };
+    memcpy(snapshot.hazards, memory->hazards.last, sizeof snapshot.hazards);
+    enum vmxc_status status = vmxsim_region_watch_keep(&memory->regions, &snapshot.regions);
+    if (status == VMXC_OK)
+        status = copy_handles(memory);
+    if (status == VMXC_OK)
+        status = start_tracks(memory);
+    if (status != VMXC_OK) {
+        vmxsim_region_watch_fini(&snapshot.regions);
+        forget_copies(memory);
+        stop_tracks(memory);
+        return status;
+    }
+    memory->snapshot = snapshot;
     vmxsim_snapshot_note_handed_out(memory);
     return VMXC_OK;
 }
@@ -187,6 +193,9 @@ enum vmxc_status vmxsim_snapshot_restore(struct vmxsim_memory *memory, uint64_t 
     memory->injection = snapshot->injection;
     memory->stats = snapshot->stats;
     restore_handles(memory);
+    vmxsim_region_watch_return(&memory->regions, &snapshot->regions);
+    memory->hazards.count = snapshot->hazard_count;
+    memcpy(memory->hazards.last, snapshot->hazards, sizeof snapshot->hazards);
     vmxsim_snapshot_note_handed_out(memory);
     if (pages != NULL)
         *pages = count;
@@ -197,7 +206,8 @@ void vmxsim_snapshot_drop(struct vmxsim_memory *memory)
 {
     forget_copies(memory);
     stop_tracks(memory);
-    memory->snapshot.taken = false;
+    vmxsim_region_watch_fini(&memory->snapshot.regions);
+    memory->snapshot = (struct vmxsim_snapshot){.taken = false};
 }
 
 bool vmxsim_snapshot_exists(const struct vmxsim_memory *memory)
@@ -208,6 +218,7 @@ bool vmxsim_snapshot_exists(const struct vmxsim_memory *memory)
 void vmxsim_snapshot_fini(struct vmxsim_memory *memory)
 {
     forget_copies(memory);
+    vmxsim_region_watch_fini(&memory->snapshot.regions);
     free(memory->handles);
     free(memory->handed_out);
 }

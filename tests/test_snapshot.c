@@ -11,6 +11,7 @@
 #include "support/rng.h"
 #include "support/suite.h"
 #include "vmxcore/addrspace.h"
+#include "vmxsim/hazard.h"
 #include "vmxsim/insn.h"
 
 #define SEED UINT64_C(0x736e6170)
@@ -282,6 +283,30 @@ START_TEST(processors_come_back)
 }
 END_TEST
 
+/* Regions that are in use when the snapshot is taken are in use again: nobody has written to them. */
+START_TEST(restoring_is_no_hazard)
+{
+    struct vmxsim_insn_result result;
+
+    vmxsim_memory_write32(memory, 0x1000, 4);
+    vmxsim_memory_write32(memory, 0x2000, 4);
+    ck_assert_int_eq(vmxsim_insn_vmxon(cpu, 0x1000, &result), VMXC_OK);
+    ck_assert_int_eq(vmxsim_insn_vmptrld(cpu, 0x2000, &result), VMXC_OK);
+    take();
+    vmxsim_memory_write32(memory, 0x2008, 1);
+    ck_assert_uint_eq(vmxsim_hazard_count(memory), 1);
+    ck_assert_int_eq(vmxsim_insn_vmclear(cpu, 0x2000, &result), VMXC_OK);
+    ck_assert_int_eq(vmxsim_insn_vmxoff(cpu, &result), VMXC_OK);
+    (void)restore();
+    ck_assert_uint_eq(vmxsim_hazard_count(memory), 0);
+    ck_assert_int_eq(vmxsim_insn_vmclear(cpu, 0x2000, &result), VMXC_OK);
+    ck_assert_int_eq(result.kind, VMXSIM_INSN_SUCCEEDED);
+    ck_assert_uint_eq(vmxsim_hazard_count(memory), 0);
+    vmxsim_memory_write32(memory, 0x1008, 1); /* the VMXON region is in use as it was */
+    ck_assert_uint_eq(vmxsim_hazard_count(memory), 1);
+}
+END_TEST
+
 /* libvmxcore's stores through pointers are announced; its handle goes back with the memory. */
 START_TEST(an_address_space_comes_back)
 {
@@ -420,6 +445,7 @@ int main(void)
     tcase_add_test(returns, a_dropped_snapshot_leaves_the_machine_and_the_next_one_is_another);
     tcase_add_test(returns, a_restore_copies_the_pages_that_were_written);
     tcase_add_test(returns, processors_come_back);
+    tcase_add_test(returns, restoring_is_no_hazard);
     tcase_add_test(returns, an_address_space_comes_back);
     tcase_add_test(returns, pages_that_are_handed_out_count_as_written);
     tcase_add_test(returns, what_is_handed_out_after_the_snapshot_comes_back_too);

@@ -14,6 +14,7 @@
 #ifndef VMXSIM_INTERNAL_MEMORY_H
 #define VMXSIM_INTERNAL_MEMORY_H
 
+#include "internal/region_watch.h"
 #include "vmxsim/memory.h"
 
 /* ---- Host memory ---- */
@@ -150,6 +151,9 @@ struct vmxsim_snapshot {
     uint64_t bump, free_head; /* of the frames */
     struct vmxsim_injection injection;
     struct vmxsim_memory_stats stats;
+    struct vmxsim_region_watch regions;
+    uint64_t hazard_count;
+    struct vmxsim_hazard hazards[VMXSIM_HAZARDS_KEPT];
 };
 
 struct vmxsim_memory {
@@ -172,7 +176,21 @@ struct vmxsim_memory {
     void *invalidate_context;
     void (*on_trace)(void *context, const struct vmxc_trace_event *event);
     void *trace_context;
+
+    uint32_t processor_count; /* that were ever created on this memory */
+    struct vmxsim_region_watch regions;
+    struct vmxsim_hazard_log hazards;
 };
+
+/* Every access by address comes past here; of writes: after the bytes have been stored. */
+static inline void vmxsim_region_watch_see(struct vmxsim_memory *memory, uint64_t hpa,
+                                           uint64_t length, bool write)
+{
+    const struct vmxsim_region_watch *watch = &memory->regions;
+
+    if (hpa < watch->end && (hpa >= watch->begin || length > watch->begin - hpa))
+        vmxsim_region_watch_report(memory, hpa, length, write);
+}
 
 /* The range that holds `hpa`; NULL: a hole. */
 struct vmxsim_ram_range *vmxsim_memory_find(struct vmxsim_memory *memory, uint64_t hpa);
