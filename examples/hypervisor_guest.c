@@ -8,7 +8,10 @@
 #define PD_GPA      UINT64_C(0x3000)
 #define HANDLER_GPA (HYPERVISOR_GUEST_CODE + 0x800)
 
-/* Both descriptor tables are at 0, which is what the set-up gives: entries of the GDT are where vectors 0 and 1 would be. */
+/*
+ * Both descriptor tables are at 0, which is what the set-up gives: entries of the GDT are where vectors 0 and 1 would
+ * be.
+ */
 #define CODE_SELECTOR   UINT64_C(0x8)
 #define CODE_DESCRIPTOR UINT64_C(0x00af9b000000ffff)
 #define DATA_DESCRIPTOR UINT64_C(0x00cf93000000ffff)

@@ -19,8 +19,8 @@
 extern const struct vmxc_guest_start hypervisor_guest_start;
 
 /*
- * What a loader would do: paging structures (linear = physical, 2-MByte pages), descriptors, stack, code. All else comes
- * with its first EPT violation. Errors: as vmxc_guest_mem_write.
+ * What a loader would do: paging structures (linear = physical, 2-MByte pages), descriptors, stack, code. All else
+ * comes with its first EPT violation. Errors: as vmxc_guest_mem_write.
  */
 VMXC_MUST_CHECK enum vmxc_status hypervisor_guest_load(struct vmxc_addrspace *space);
 

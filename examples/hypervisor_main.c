@@ -18,6 +18,7 @@
 #include "vmxcore/status.h"
 #include "vmxsim/exit.h"
 #include "vmxsim/guest.h"
+#include "vmxsim/hazard.h"
 #include "vmxsim/insn_ops.h"
 #include "vmxsim/intercept.h"
 
@@ -280,6 +281,7 @@ static void run_hypervisor(struct vmxsim_memory *memory, struct vmxsim_cpu *cpu)
     expect(wrong == NULL, wrong);
     must(hypervisor_stop(&hv), "stopping");
     expect(vmxsim_cpu_vmx_state(cpu).mode == VMXSIM_VMX_OFF, "VMX operation is off");
+    expect(vmxsim_hazard_count(memory) == 0, "no region was misused");
 }
 
 int main(int argc, char **argv)

@@ -8,10 +8,12 @@
 
 #include "internal/cpu.h"
 #include "internal/msr_switch.h"
+#include "internal/region_watch.h"
 #include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
+#include "vmxsim/snapshot.h"
 
 /* CR0 bits that a VM entry never changes. Source: SDM, "Loading Guest Control Registers, Debug Registers, and MSRs". */
 #define CR0_KEPT \
@@ -33,8 +35,13 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
     created = calloc(1, sizeof(*created));
     if (!created)
         return VMXC_NO_MEMORY;
+    if (vmxsim_snapshot_register(memory, created, sizeof(*created)) != VMXC_OK) {
+        free(created);
+        return VMXC_NO_MEMORY;
+    }
     created->memory = memory;
     created->profile = profile;
+    created->number = vmxsim_region_watch_number(memory);
     vmxsim_cpu_reset(created, &(struct vmxsim_root_state){
                                   .cr0 = VMXC_CR0_PE | VMXC_CR0_ET | VMXC_CR0_NE | VMXC_CR0_PG,
                                   .cr4 = VMXC_CR4_PAE | VMXC_CR4_VMXE,
@@ -46,7 +53,36 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
 
 void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu)
 {
+    if (!cpu)
+        return;
+    vmxsim_region_watch_drop(cpu->memory, cpu->number);
+    vmxsim_snapshot_unregister(cpu->memory, cpu);
     free(cpu);
+}
+
+enum vmxc_status vmxsim_cpu_clone(const struct vmxsim_cpu *cpu, struct vmxsim_memory *memory,
+                                  struct vmxsim_cpu **clone)
+{
+    if (!cpu)
+        return VMXC_INVALID_INPUT;
+    struct vmxsim_cpu *created;
+    VMXC_TRY(vmxsim_cpu_create(memory, cpu->profile, &created));
+    const uint32_t number = created->number;
+    *created = *cpu;
+    created->memory = memory;
+    created->number = number;
+    const enum vmxc_status status =
+        vmxsim_region_watch_copy(cpu->memory, cpu->number, memory, number);
+    if (status == VMXC_OK)
+        *clone = created;
+    else
+        vmxsim_cpu_destroy(created);
+    return status;
+}
+
+uint32_t vmxsim_cpu_number(const struct vmxsim_cpu *cpu)
+{
+    return cpu->number;
 }
 
 void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)
@@ -57,9 +93,11 @@ void vmxsim_cpu_set_root_state(struct vmxsim_cpu *cpu, const struct vmxsim_root_
 
 void vmxsim_cpu_reset(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *root)
 {
+    vmxsim_region_watch_drop(cpu->memory, cpu->number);
     *cpu = (struct vmxsim_cpu){
         .memory = cpu->memory,
         .profile = cpu->profile,
+        .number = cpu->number,
         .execution.rflags = VMXC_RFLAGS_1,
         .vmx = {.vmxon_pointer = VMXC_VMCS_POINTER_NONE, .current = VMXC_VMCS_POINTER_NONE},
         .dr = {[6] = DR6_RESET, [7] = DR7_RESET},

@@ -6,6 +6,7 @@
 
 #include "internal/array.h"
 #include "internal/entry.h"
+#include "internal/vmcs_region.h"
 
 /* ---- Rules ---- */
 
@@ -155,6 +156,15 @@ uint32_t memory32(struct entry_check *check, uint64_t hpa)
         return 0;
     }
     return vmxsim_memory_read32(check->input->memory, hpa);
+}
+
+uint32_t region_header(struct entry_check *check, uint64_t hpa)
+{
+    if (!check->input->memory) {
+        undecided(check);
+        return 0;
+    }
+    return vmxsim_vmcs_region_header(check->input->memory, hpa);
 }
 
 /* ---- Faults ---- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "internal/entry_round.h"
+#include "vmxcore/defs/ept.h"
 
 /* ---- Rounding ---- */
 
@@ -39,7 +40,7 @@ void vmxsim_entry_round(const struct vmxsim_profile *profile,
 
 /* ---- Recipes ---- */
 
-enum pin_kind { PIN_NONE, PIN_IS, PIN_TO, PIN_BEYOND, PIN_UNCANONICAL, PIN_UNEQUAL };
+enum pin_kind { PIN_NONE, PIN_IS, PIN_TO, PIN_BEYOND, PIN_LAST, PIN_UNCANONICAL, PIN_UNEQUAL };
 
 struct pin {
     enum pin_kind kind;
@@ -61,6 +62,7 @@ struct recipe {
 #define ON(field, bits)        TO(field, bits, bits)
 #define OFF(field, bits)       TO(field, bits, 0)
 #define BEYOND(field)          {PIN_BEYOND, VMXC_VMCS_ORDINAL_##field, 0, 0}
+#define LAST(field)            {PIN_LAST, VMXC_VMCS_ORDINAL_##field, 0, 0}
 #define UNCANONICAL(field)     {PIN_UNCANONICAL, VMXC_VMCS_ORDINAL_##field, 0, 0}
 #define UNEQUAL(field)         {PIN_UNEQUAL, VMXC_VMCS_ORDINAL_##field, 0, 0}
 
@@ -101,6 +103,10 @@ static struct pin resolve(const struct breaking *breaking, const struct pin *pin
         result.mask = within_width(breaking->profile) + 1;
         result.value = result.mask;
         break;
+    case PIN_LAST:
+        result.mask = UINT64_MAX;
+        result.value = within_width(breaking->profile) & ~UINT64_C(0xf);
+        break;
     case PIN_UNCANONICAL:
         result.mask = ~UINT64_C(0) << (features->linear_width - 1);
         result.value = VMXC_BIT(features->linear_width - 1);
@@ -115,7 +121,18 @@ static struct pin resolve(const struct breaking *breaking, const struct pin *pin
     return result;
 }
 
-/* What a control word, or CR0 and CR4, may hold; anything for other fields. */
+/* Flags of the EPTP that not every processor has. */
+static struct control_settings eptp_settings(const struct vmxsim_profile *profile)
+{
+    const uint64_t cap = vmxsim_round_msr(profile, VMXC_MSR_VMX_EPT_VPID_CAP);
+    const uint64_t missing =
+        ((cap & VMXC_EPT_VPID_CAP_ACCESSED_DIRTY) ? 0 : VMXC_EPTP_ACCESSED_DIRTY) |
+        ((cap & VMXC_EPT_VPID_CAP_SHADOW_STACK) ? 0 : VMXC_EPTP_SHADOW_STACK);
+
+    return (struct control_settings){.must_be_1 = 0, .may_be_1 = ~missing};
+}
+
+/* What a control word, the EPTP, or CR0 and CR4, may hold; anything for other fields. */
 static struct control_settings settings_of(const struct breaking *breaking, uint16_t ordinal)
 {
     const struct vmxsim_profile *profile = breaking->profile;
@@ -126,6 +143,8 @@ static struct control_settings settings_of(const struct breaking *breaking, uint
     if (ordinal == VMXC_VMCS_ORDINAL_HOST_CR0)
         return (struct control_settings){vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED0),
                                          vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED1)};
+    if (ordinal == VMXC_VMCS_ORDINAL_EPT_POINTER)
+        return eptp_settings(profile);
     /* Unrestricted guests are free to clear PE and PG. */
     if (ordinal == VMXC_VMCS_ORDINAL_GUEST_CR0)
         return (struct control_settings){vmxsim_round_msr(profile, VMXC_MSR_VMX_CR0_FIXED0) &

@@ -259,13 +259,13 @@ static void check_link_region(struct entry_check *check)
 {
     rule(check, VMXSIM_ENTRY_LINK_REV);
     const uint64_t revision = capability(check, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_REVISION;
-    const uint32_t header = memory32(check, value(check, LINK));
+    const uint32_t header = region_header(check, value(check, LINK));
     if ((header & VMXC_VMX_BASIC_REVISION) != revision)
         link_violated(check, no_link(check));
 
     rule(check, VMXSIM_ENTRY_LINK_SHADOW);
     const bool must_be_shadow = secondary(check) & VMXC_SECONDARY_VMCS_SHADOWING;
-    const bool is_shadow = memory32(check, value(check, LINK)) & VMXC_VMCS_REGION_SHADOW;
+    const bool is_shadow = region_header(check, value(check, LINK)) & VMXC_VMCS_REGION_SHADOW;
     if (is_shadow != must_be_shadow)
         link_violated(check, no_link(check));
 }

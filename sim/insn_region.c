@@ -6,6 +6,7 @@
  *     region in memory  ---->  fields in the processor  ---->  region in memory
  */
 #include "internal/insn.h"
+#include "internal/region_watch.h"
 #include "vmxcore/defs/controls.h"
 
 #define NO_VMCS VMXC_VMCS_POINTER_NONE
@@ -13,6 +14,21 @@
 static uint32_t revision(const struct vmxsim_cpu *cpu)
 {
     return (uint32_t)(vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_BASIC) & VMXC_VMX_BASIC_REVISION);
+}
+
+/* The region is in use by this processor until further notice. Errors: VMXC_NO_MEMORY. */
+static enum vmxc_status use_region(struct vmxsim_cpu *cpu, uint64_t address,
+                                   enum vmxsim_region_role role)
+{
+    const uint64_t size =
+        VMXC_FIELD_GET(vmxsim_cpu_capability(cpu, VMXC_MSR_VMX_BASIC), VMXC_VMX_BASIC_REGION_SIZE);
+    const bool is_size = size > 0 && size <= VMXC_PAGE_SIZE;
+
+    return vmxsim_region_watch_add(
+        cpu->memory, &(struct vmxsim_watched_region){.hpa = address,
+                                                     .length = is_size ? size : VMXC_PAGE_SIZE,
+                                                     .processor = cpu->number,
+                                                     .role = role});
 }
 
 /* What the processor holds of the current VMCS goes back to memory; none is current then. */
@@ -52,6 +68,7 @@ static enum vmxc_status enter_vmx(struct vmxsim_cpu *cpu, uint64_t address,
     if (vmxsim_vmcs_region_header(cpu->memory, address) !=
         revision(cpu)) /* bit 31 must be 0, too */
         return vmxsim_insn_fail_invalid(cpu, result, VMXSIM_INSN_VMXON_REVISION);
+    VMXC_TRY(use_region(cpu, address, VMXSIM_REGION_VMXON));
     cpu->vmx.mode = VMXSIM_VMX_ROOT;
     cpu->vmx.vmxon_pointer = address;
     cpu->vmx.current = NO_VMCS;
@@ -88,6 +105,7 @@ enum vmxc_status vmxsim_insn_vmxoff(struct vmxsim_cpu *cpu, struct vmxsim_insn_r
     if (vmxsim_insn_is_decided(result))
         return VMXC_OK;
     release_current(cpu);
+    vmxsim_region_watch_leave(cpu->memory, cpu->number);
     cpu->vmx.mode = VMXSIM_VMX_OFF;
     cpu->vmx.vmxon_pointer = NO_VMCS;
     return vmxsim_insn_succeed(cpu, result);
@@ -110,6 +128,7 @@ enum vmxc_status vmxsim_insn_vmclear(struct vmxsim_cpu *cpu, uint64_t address,
     if (address == cpu->vmx.current)
         release_current(cpu);
     vmxsim_vmcs_region_clear(cpu->memory, address);
+    vmxsim_region_watch_cleared(cpu->memory, cpu->number, address);
     return vmxsim_insn_succeed(cpu, result);
 }
 
@@ -153,6 +172,7 @@ enum vmxc_status vmxsim_insn_vmptrld(struct vmxsim_cpu *cpu, uint64_t address,
     const enum vmxsim_insn_rule rule = find_header_fault(cpu, header);
     if (rule != VMXSIM_INSN_NONE)
         return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_VMPTRLD_REVISION, rule);
+    VMXC_TRY(use_region(cpu, address, VMXSIM_REGION_VMCS));
     make_current(cpu, address, header);
     return vmxsim_insn_succeed(cpu, result);
 }

@@ -90,8 +90,7 @@ static enum vmxc_status reserve_ranges(struct vmxsim_memory *memory, struct vmxs
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
         range->bytes = vmxsim_reserve(range->length);
-        if (range->bytes == NULL ||
-            vmxsim_page_set_init(&range->touched, range->length / VMXC_PAGE_SIZE) != VMXC_OK)
+        if (range->bytes == NULL || vmxsim_track_init(&range->track, range->length) != VMXC_OK)
             return vmxsim_error_set(error, VMXC_NO_MEMORY,
                                     "the host cannot reserve RAM of 0x%" PRIx64
                                     " bytes at 0x%" PRIx64,
@@ -137,10 +136,12 @@ void vmxsim_memory_destroy(struct vmxsim_memory *memory)
 {
     if (memory == NULL)
         return;
+    vmxsim_snapshot_fini(memory);
     vmxsim_frames_fini(&memory->frames);
+    vmxsim_region_watch_fini(&memory->regions);
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
-        vmxsim_page_set_fini(&range->touched);
+        vmxsim_track_fini(&range->track, range->length);
         vmxsim_release(range->bytes, range->length);
     }
     free(memory->ranges);
@@ -207,10 +208,8 @@ static uint8_t *find_whole(struct vmxsim_memory *memory, uint64_t hpa, uint64_t 
 void vmxsim_range_touch(struct vmxsim_ram_range *range, uint64_t offset, uint64_t length)
 {
     const uint64_t last = (offset + length - 1) / VMXC_PAGE_SIZE;
-    for (uint64_t page = offset / VMXC_PAGE_SIZE; page <= last; page++) {
-        if (!vmxsim_page_set_contains(&range->touched, page))
-            vmxsim_page_set_insert(&range->touched, page);
-    }
+    for (uint64_t page = offset / VMXC_PAGE_SIZE; page <= last; page++)
+        vmxsim_track_note(&range->track, range->bytes, page);
 }
 
 void *vmxsim_memory_pointer(struct vmxsim_memory *memory, uint64_t hpa)
@@ -250,6 +249,7 @@ void vmxsim_memory_read(struct vmxsim_memory *memory, uint64_t hpa, void *buffer
 {
     uint8_t *to = buffer;
     bool hole = false;
+    vmxsim_region_watch_see(memory, hpa, length, false);
     while (length != 0) {
         const struct piece piece = first_piece(memory, hpa, length);
         if (piece.range != NULL)
@@ -267,13 +267,15 @@ void vmxsim_memory_read(struct vmxsim_memory *memory, uint64_t hpa, void *buffer
 void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void *buffer,
                          size_t length)
 {
+    const uint64_t first_hpa = hpa;
+    const size_t whole_length = length;
     const uint8_t *from = buffer;
     bool hole = false;
     while (length != 0) {
         const struct piece piece = first_piece(memory, hpa, length);
         if (piece.range != NULL) {
-            memcpy(piece.range->bytes + piece.offset, from, piece.length);
             vmxsim_range_touch(piece.range, piece.offset, piece.length);
+            memcpy(piece.range->bytes + piece.offset, from, piece.length);
         }
         hole |= piece.range == NULL;
         from += piece.length;
@@ -281,6 +283,7 @@ void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void 
         length -= piece.length;
     }
     memory->stats.hole_writes += hole;
+    vmxsim_region_watch_see(memory, first_hpa, whole_length, true);
 }
 
 /* ---- Access by words ---- */
@@ -315,8 +318,10 @@ uint64_t vmxsim_memory_read64(struct vmxsim_memory *memory, uint64_t hpa)
 {
     struct vmxsim_ram_range *range;
     const uint8_t *bytes = find_whole(memory, hpa, 8, &range);
-    if (bytes != NULL)
+    if (bytes != NULL) {
+        vmxsim_region_watch_see(memory, hpa, 8, false);
         return load64(bytes);
+    }
     uint8_t buffer[8];
     vmxsim_memory_read(memory, hpa, buffer, sizeof buffer);
     return load64(buffer);
@@ -326,8 +331,10 @@ uint32_t vmxsim_memory_read32(struct vmxsim_memory *memory, uint64_t hpa)
 {
     struct vmxsim_ram_range *range;
     const uint8_t *bytes = find_whole(memory, hpa, 4, &range);
-    if (bytes != NULL)
+    if (bytes != NULL) {
+        vmxsim_region_watch_see(memory, hpa, 4, false);
         return load32(bytes);
+    }
     uint8_t buffer[4];
     vmxsim_memory_read(memory, hpa, buffer, sizeof buffer);
     return load32(buffer);
@@ -343,8 +350,9 @@ static inline void write_word(struct vmxsim_memory *memory, uint64_t hpa, const 
         vmxsim_memory_write(memory, hpa, word, size);
         return;
     }
-    memcpy(bytes, word, size);
     vmxsim_range_touch(range, hpa - range->base, size);
+    memcpy(bytes, word, size);
+    vmxsim_region_watch_see(memory, hpa, size, true);
 }
 
 void vmxsim_memory_write64(struct vmxsim_memory *memory, uint64_t hpa, uint64_t value)
@@ -371,7 +379,7 @@ void vmxsim_memory_each_touched(const struct vmxsim_memory *memory,
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
         uint64_t page = 0;
-        while (vmxsim_page_set_next(&range->touched, page, &page)) {
+        while (vmxsim_page_set_next(&range->track.touched, page, &page)) {
             visit(context, range, page);
             page++;
         }
@@ -398,17 +406,14 @@ void vmxsim_memory_touched_pages(struct vmxsim_memory *memory,
     vmxsim_memory_each_touched(memory, visit_touched, &visitor);
 }
 
-static void reset_page(void *context, struct vmxsim_ram_range *range, uint64_t page)
-{
-    (void)context;
-    memset(range->bytes + page * VMXC_PAGE_SIZE, 0, VMXC_PAGE_SIZE);
-    vmxsim_page_set_remove(&range->touched, page);
-}
-
 void vmxsim_memory_reset(struct vmxsim_memory *memory)
 {
-    vmxsim_memory_each_touched(memory, reset_page, NULL);
+    for (size_t i = 0; i < memory->range_count; i++)
+        vmxsim_track_clear(&memory->ranges[i].track, memory->ranges[i].bytes);
     vmxsim_frames_reset(memory);
+    vmxsim_snapshot_note_handed_out(memory);
+    vmxsim_region_watch_accept(memory);
+    vmxsim_hazards_forget(memory);
 }
 
 bool vmxsim_page_is_filled(const uint8_t *page, uint8_t byte)

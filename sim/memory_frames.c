@@ -47,6 +47,19 @@ static enum vmxc_status choose_frames(const struct vmxsim_memory *memory,
     return VMXC_OK;
 }
 
+uint64_t vmxsim_frames_state_length(const struct vmxsim_frames *frames)
+{
+    const uint64_t length = (frames->count + 1) * sizeof *frames->state;
+    return (length + VMXC_PAGE_MASK) & ~(uint64_t)VMXC_PAGE_MASK;
+}
+
+/* The state of a frame will change. */
+static void note_state(struct vmxsim_frames *frames, uint64_t index)
+{
+    vmxsim_track_note(&frames->track, (const uint8_t *)frames->state,
+                      index * sizeof *frames->state / VMXC_PAGE_SIZE);
+}
+
 enum vmxc_status vmxsim_frames_init(struct vmxsim_memory *memory,
                                     const struct vmxsim_memory_config *config,
                                     struct vmxsim_error *error)
@@ -57,7 +70,8 @@ enum vmxc_status vmxsim_frames_init(struct vmxsim_memory *memory,
     const uint64_t count = chosen.length / VMXC_PAGE_SIZE;
 
     /* One more than needed, so that a memory of nothing but page 0 has something to reserve. */
-    struct vmxsim_frame_state *state = vmxsim_reserve((count + 1) * sizeof *state);
+    const struct vmxsim_frames sized = {.count = count};
+    struct vmxsim_frame_state *state = vmxsim_reserve(vmxsim_frames_state_length(&sized));
     if (state == NULL)
         return vmxsim_error_set(error, VMXC_NO_MEMORY,
                                 "the host cannot reserve the state of %" PRIu64 " frames", count);
@@ -69,20 +83,24 @@ enum vmxc_status vmxsim_frames_init(struct vmxsim_memory *memory,
         /* Only page 0 itself is RAM without a frame behind it; its range serves as well. */
         .range = vmxsim_memory_find(memory, count != 0 ? chosen.base : 0),
     };
+    if (vmxsim_track_init(&frames->track, vmxsim_frames_state_length(frames)) != VMXC_OK)
+        return vmxsim_error_set(error, VMXC_NO_MEMORY,
+                                "the host cannot reserve the state of %" PRIu64 " frames", count);
     vmxsim_frames_reset(memory);
     return VMXC_OK;
 }
 
 void vmxsim_frames_fini(struct vmxsim_frames *frames)
 {
-    vmxsim_release(frames->state, (frames->count + 1) * sizeof *frames->state);
+    vmxsim_track_fini(&frames->track, vmxsim_frames_state_length(frames));
+    vmxsim_release(frames->state, vmxsim_frames_state_length(frames));
     *frames = (struct vmxsim_frames){0};
 }
 
 void vmxsim_frames_reset(struct vmxsim_memory *memory)
 {
     struct vmxsim_frames *frames = &memory->frames;
-    memset(frames->state, 0, (size_t)frames->bump * sizeof *frames->state);
+    vmxsim_track_clear(&frames->track, (uint8_t *)frames->state);
     frames->bump = 0;
     frames->free_head = 0;
     memory->injection = (struct vmxsim_injection){0};
@@ -145,8 +163,8 @@ static void poison_frame(struct vmxsim_frames *frames, uint64_t index, uint8_t b
     if (!frames->poison)
         return;
     const uint64_t hpa = frames->base + index * VMXC_PAGE_SIZE;
-    memset(vmxsim_frame_bytes(frames, index), byte, VMXC_PAGE_SIZE);
     vmxsim_range_touch(frames->range, hpa - frames->range->base, VMXC_PAGE_SIZE);
+    memset(vmxsim_frame_bytes(frames, index), byte, VMXC_PAGE_SIZE);
 }
 
 /* The frame that was freed last, because its reuse finds stale pointers soonest; else a fresh one. */
@@ -184,6 +202,7 @@ enum vmxc_status vmxsim_frames_alloc(struct vmxsim_memory *memory, const char *l
     /* Fresh frames, those above the old bump, have no poison that could be damaged. */
     if (index < bump && vmxsim_frame_was_damaged(frames, index))
         memory->stats.use_after_free++;
+    note_state(frames, index);
     frames->state[index].label = label != NULL ? label : "(no label)";
     frames->state[index].link = VMXSIM_FRAME_IN_USE;
     poison_frame(frames, index, POISON_ALLOCATED);
@@ -205,6 +224,7 @@ void vmxsim_frames_free(struct vmxsim_memory *memory, uint64_t frame_hpa)
         memory->stats.double_frees++;
         return;
     }
+    note_state(frames, index);
     frames->state[index].link = frames->free_head;
     frames->free_head = index + 1;
     poison_frame(frames, index, POISON_FREED);

@@ -138,6 +138,7 @@ static void report_case(const struct vmxsim_vector_file *file,
                         const struct reporter *reporter)
 {
     const bool has_sdm = json_object_get(vector->value, "sdm") != NULL;
+    struct vmxsim_hazard hazards[VMXSIM_HAZARDS_KEPT];
     const struct vmxsim_case_result result = {
         .file = file->path,
         .id = vector->id,
@@ -147,6 +148,9 @@ static void report_case(const struct vmxsim_vector_file *file,
         .verdict = verdict,
         .deviates = has_sdm ? vector->deviates : NULL,
         .reason = file->reason.bytes != NULL ? file->reason.bytes : "",
+        .hazard_count = vmxsim_hazard_count(file->memory),
+        .hazards_kept = vmxsim_hazards_last(file->memory, hazards, VMXSIM_HAZARDS_KEPT),
+        .hazard = hazards,
     };
     vmxsim_count_verdict(&reporter->summary->kind[vector->kind], verdict);
     if (reporter->report != NULL)

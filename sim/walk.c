@@ -24,10 +24,22 @@ static bool access_is_valid(const struct guest_state *guest, const struct vmxsim
            (unsigned)access->type <= VMXSIM_ACCESS_RMW;
 }
 
-/* Outside 64-bit mode linear addresses have 32 bits and wrap. */
-static uint64_t linear_at(const struct guest_state *guest, uint64_t linear, uint64_t offset)
+/*
+ * In compatibility mode, too, descriptor tables and TSS lie at bases of 64 bits. Source: SDM, "Segment Descriptor Tables in
+ * IA-32e Mode".
+ */
+static bool has_64bit_address(const struct guest_state *guest, const struct vmxsim_access *access)
 {
-    return guest->mode_64bit ? linear + offset : (linear + offset) & UINT32_MAX;
+    return guest->mode_64bit || (access->implicit && (guest->efer & VMXC_EFER_LMA));
+}
+
+/* Other linear addresses have 32 bits and wrap. */
+static uint64_t linear_at(const struct guest_state *guest, const struct vmxsim_access *access,
+                          uint64_t offset)
+{
+    const uint64_t linear = access->linear + offset;
+
+    return has_64bit_address(guest, access) ? linear : linear & UINT32_MAX;
 }
 
 /* Bits 63 to width - 1 are all alike. */
@@ -42,9 +54,10 @@ static bool is_canonical(const struct guest_state *guest, uint64_t linear)
 static bool check_canonical(struct walk *walk, const struct vmxsim_access *access)
 {
     const struct guest_state *guest = &walk->cpu->guest;
-    const uint64_t last = linear_at(guest, access->linear, access->size - 1);
+    const uint64_t last = linear_at(guest, access, access->size - 1);
 
-    if (!guest->mode_64bit || (is_canonical(guest, access->linear) && is_canonical(guest, last)))
+    if (!has_64bit_address(guest, access) ||
+        (is_canonical(guest, access->linear) && is_canonical(guest, last)))
         return true;
     return vmxsim_end_with_exception(walk, VMXSIM_RULE_PG_CANONICAL, VMXC_VECTOR_GP, true, 0);
 }
@@ -102,7 +115,7 @@ static bool translate_pages(struct walk *walk, const struct vmxsim_access *acces
     if (first == access->size)
         return true;
     walk->page = 1;
-    walk->linear = linear_at(guest, access->linear, first);
+    walk->linear = linear_at(guest, access, first);
     return translate_page(walk, access->size - first);
 }
 
@@ -144,7 +157,7 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
     if (!access_is_valid(&cpu->guest, access))
         return VMXC_INVALID_INPUT;
     start(&walk, cpu, outcome, trail);
-    walk.linear = linear_at(&cpu->guest, access->linear, 0);
+    walk.linear = linear_at(&cpu->guest, access, 0);
     walk.linear_valid = true;
     walk.fetch = access->type == VMXSIM_ACCESS_FETCH;
     walk.read = access->type == VMXSIM_ACCESS_READ || access->type == VMXSIM_ACCESS_RMW;

@@ -347,6 +347,17 @@ USAGE_ERRORS = [
     (["walk", "--memory", ICELAKE, "--gpa", "0", "--eptp", "0x1026", "--profile", "icelake"],
      "page-walk length"),
     (["walk", "--memory", ICELAKE, "--linear", "0", "--cr4", "0x8000020"], "CR4.LASS"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr0", "0x80000030"], "GUEST.CR0.PG_PE"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr0", "0x31"], "GUEST.IA32E.PG"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr0", "0x100000031"], "GUEST.CR0.FIXED"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr4", "0"], "GUEST.IA32E.PAE"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr4", "0x8000000000000020"], "GUEST.CR4.FIXED"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr4", "0x800020"], "GUEST.CR4.CET_WP"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr4", "0x20020", "--efer", "0"], "GUEST.CR4.PCIDE"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--cr3", "0x8000000000000000"], "GUEST.CR3.WIDTH"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--efer", "0x100"], "GUEST.EFER.LME"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--efer", "0x400"], "GUEST.EFER.LME"),
+    (["walk", "--memory", ICELAKE, "--linear", "0", "--efer", "0x502"], "GUEST.EFER.RSVD"),
     (["walk", *["--memory", "x"] * 65, "--gpa", "0", "--eptp", "0x1e"], "more than 64"),
 ]
 
@@ -555,6 +566,18 @@ class Differences(unittest.TestCase):
             case, = document["files"][0]["cases"]
             self.assertEqual(case["verdict"], "not supported")
             self.assertEqual(case["reason"], ["not modelled: EPT paging-write control"])
+
+    def test_hazards_are_shown_and_are_no_difference(self):
+        path = "vectors/instructions-icelake.jsonl"
+        self.assertNotIn("hazard:", text(run("replay", path)))
+        result = run("replay", "-v", path)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn(": seq-0002: agrees\n    hazard:  VMCS at 0x3202000 of processor 0\n"
+                      "    rule:    HAZARD.VMCS.VMXOFF: ", text(result))
+        cases = json.loads(text(run("replay", "-v", "--json", path)))["files"][0]["cases"]
+        self.assertNotIn("hazards", cases[0])
+        self.assertEqual(cases[1]["hazard_count"], 1)
+        self.assertEqual(cases[1]["hazards"][0]["rule"]["id"], "HAZARD.VMCS.VMXOFF")
 
     def test_a_file_without_cases_shows_nothing(self):
         with open(os.path.join(TESTS, TIGERLAKE), encoding="utf-8") as stream:

@@ -429,6 +429,30 @@ START_TEST(in_compatibility_mode_linear_addresses_wrap_at_4_gbytes)
 }
 END_TEST
 
+/* GDT, LDT, IDT and TSS have bases of 64 bits in all of IA-32e mode, and of 32 bits outside it. */
+START_TEST(implicit_accesses_reach_above_4_gbytes_in_ia32e_mode_only)
+{
+    const bool ia32e = _i;
+    const uint64_t pml4 = machine_new_table(&machine), pdpt = machine_new_table(&machine);
+    struct vmxsim_access access = read_at(VMXC_BIT(32) | 0x7000, 1);
+
+    access.implicit = true;
+    machine_set_mode(&machine, ia32e ? GUEST_4LEVEL : GUEST_NONE);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CS_ACCESS_RIGHTS) &= ~VMXC_BIT(13);
+    machine_write(&machine, pml4, pdpt | 7);
+    machine_write(&machine, pdpt + 8 * 4, 0x87); /* 1 GByte at 4 GBytes */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = pml4;
+    machine_load(&machine);
+    struct vmxsim_outcome outcome = machine_access_as(&machine, &access, NULL);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page[0].linear, ia32e ? VMXC_BIT(32) | 0x7000 : 0x7000);
+
+    access.linear = VMXC_BIT(47);
+    outcome = machine_access_as(&machine, &access, NULL);
+    ck_assert_int_eq(outcome.rule, ia32e ? VMXSIM_RULE_PG_CANONICAL : VMXSIM_RULE_NONE);
+}
+END_TEST
+
 START_TEST(a_refused_load_keeps_the_guest_that_was_there)
 {
     struct vmxsim_vmcs refused;
@@ -486,6 +510,7 @@ static Suite *cpu_suite(void)
     tcase_add_loop_test(state, pkrs_disables_writes_only_with_wp, 0, 2);
     tcase_add_test(state, outside_64_bit_mode_linear_addresses_wrap_at_4_gbytes);
     tcase_add_loop_test(state, in_compatibility_mode_linear_addresses_wrap_at_4_gbytes, 0, 2);
+    tcase_add_loop_test(state, implicit_accesses_reach_above_4_gbytes_in_ia32e_mode_only, 0, 2);
     tcase_add_test(state, a_refused_load_keeps_the_guest_that_was_there);
     tcase_add_test(state, every_rule_has_id_section_and_sentence);
     suite_add_tcase(suite, state);

@@ -19,6 +19,7 @@
 static const enum entry_profile profiles[] = {
     ENTRY_PROFILE_everything, ENTRY_PROFILE_skylake, ENTRY_PROFILE_icelake,
     ENTRY_PROFILE_tigerlake,  ENTRY_PROFILE_no_true, ENTRY_PROFILE_no_sipi,
+    ENTRY_PROFILE_no_ept_ad,
 };
 
 static const char *rule_id(enum vmxsim_entry_rule rule)
@@ -174,6 +175,83 @@ START_TEST(breaking_is_repeatable)
 }
 END_TEST
 
+/* ---- Suggested changes ---- */
+
+static bool suggests(const struct vmxsim_entry_violation *violation)
+{
+    return violation->change_count != 0;
+}
+
+static void apply_changes(struct entry_state *state, const struct vmxsim_entry_violation *violation)
+{
+    for (uint32_t i = 0; i < violation->change_count; i++)
+        state->vmcs.value[violation->change[i].ordinal] = violation->change[i].value;
+}
+
+static void check_each_change(uint32_t index, const struct entry_state *broken,
+                              const struct vmxsim_entry_report *report)
+{
+    static struct vmxsim_entry_report after;
+
+    for (uint32_t i = 0; i < report->violation_count; i++) {
+        const struct vmxsim_entry_violation *violation = &report->violation[i];
+        if (!suggests(violation))
+            continue;
+        struct entry_state state = *broken;
+        apply_changes(&state, violation);
+        entry_state_check(&state, &after);
+        ck_assert_msg(!reports(&after, violation->rule), "state %" PRIu32 ": the change leaves %s",
+                      index, rule_id(violation->rule));
+    }
+}
+
+/* Applies the first change there is until none is left; returns the violations that remain. */
+static uint32_t repair(struct entry_state *state, uint32_t *steps)
+{
+    enum { MOST_STEPS = 100 };
+    static struct vmxsim_entry_report report;
+
+    for (*steps = 0; *steps < MOST_STEPS; ++*steps) {
+        uint32_t i = 0;
+        entry_state_check(state, &report);
+        while (i < report.violation_count && !suggests(&report.violation[i]))
+            i++;
+        if (i == report.violation_count)
+            break;
+        apply_changes(state, &report.violation[i]);
+    }
+    return report.violation_count;
+}
+
+/* Each suggested change removes its violation, and one after the other leads to a state that enters. */
+START_TEST(suggested_changes_lead_to_a_valid_state)
+{
+    static struct vmxsim_entry_report report;
+    uint32_t most = 0;
+
+    for (uint32_t index = 0; index < STATES / 10; index++) {
+        struct rng rng = rng_for_sequence(SEED + 3, index);
+        struct vmxsim_entry_broken broken = {.count = 0};
+        struct entry_state state;
+        uint32_t steps;
+        random_state(&rng, &state);
+        vmxsim_entry_round(state.profile, &state.processor, &state.vmcs);
+        uint64_t random = rng_next(&rng);
+        vmxsim_entry_break(state.profile, &state.vmcs, 1 + (uint32_t)rng_below(&rng, 5), &random,
+                           &broken);
+        entry_state_check(&state, &report);
+        check_each_change(index, &state, &report);
+        const uint32_t left = repair(&state, &steps);
+        most = steps > most ? steps : most;
+        ck_assert_msg(left == 0,
+                      "state %" PRIu32 ": %" PRIu32 " violations after %" PRIu32 " changes (%s)",
+                      index, left, steps, rule_id(broken.rule[0]));
+    }
+    printf("%u states repaired, seed 0x%" PRIx64 ": at most %" PRIu32 " changes\n", STATES / 10,
+           SEED + 3, most);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("entry_generate");
@@ -184,6 +262,7 @@ int main(void)
     tcase_add_test(tests, broken_rules_are_the_reported_ones);
     tcase_add_test(tests, rounding_is_idempotent);
     tcase_add_test(tests, breaking_is_repeatable);
+    tcase_add_test(tests, suggested_changes_lead_to_a_valid_state);
     suite_add_tcase(suite, tests);
 
     return run_suite(suite);

@@ -22,6 +22,8 @@ static char path[] = "/tmp/vmxsim-insn-replay-XXXXXX";
 /* What was reported of the last case, and how many there were. */
 static struct {
     unsigned count, agree;
+    uint64_t hazard_count;
+    enum vmxsim_hazard_rule hazard_rule; /* of the first that was kept */
     enum vmxsim_case_verdict verdict;
     char reason[512];
 } seen;
@@ -32,6 +34,8 @@ static void see(void *context, const struct vmxsim_case_result *result)
     seen.count++;
     seen.agree += result->verdict == VMXSIM_CASE_AGREES;
     seen.verdict = result->verdict;
+    seen.hazard_count = result->hazard_count;
+    seen.hazard_rule = result->hazards_kept ? result->hazard[0].rule : VMXSIM_HAZARD_RULE_COUNT;
     snprintf(seen.reason, sizeof(seen.reason), "%s", result->reason);
 }
 
@@ -152,6 +156,27 @@ START_TEST(a_case_agrees_or_says_where_it_differs)
 }
 END_TEST
 
+/* ---- Hazards ---- */
+
+START_TEST(a_hazard_is_reported_and_decides_nothing)
+{
+    FILE *file = create();
+
+    add_case(file, "poke",
+             CURRENT "{\"op\":\"poke\",\"address\":\"0x3202010\",\"size\":2,\"value\":\"0x1234\"}",
+             OK3 "{\"status\":\"ok\"}");
+    replay(file);
+    ck_assert_msg(seen.agree == 1, "%s", seen.reason);
+    ck_assert_uint_eq(seen.hazard_count, 1);
+    ck_assert_int_eq(seen.hazard_rule, VMXSIM_HAZARD_VMCS_WRITE);
+    file = create();
+    add_case(file, "poke", CURRENT "{\"op\":\"vmclear\",\"address\":\"0x3202000\"}",
+             OK3 "{\"status\":\"ok\"}");
+    replay(file);
+    ck_assert_uint_eq(seen.hazard_count, 0);
+}
+END_TEST
+
 /* ---- More than one ---- */
 
 START_TEST(cases_do_not_see_each_other)
@@ -196,6 +221,7 @@ int main(void)
     TCase *tcase = tcase_create("core");
 
     tcase_add_loop_test(tcase, a_case_agrees_or_says_where_it_differs, 0, CASE_COUNT);
+    tcase_add_test(tcase, a_hazard_is_reported_and_decides_nothing);
     tcase_add_test(tcase, cases_do_not_see_each_other);
     tcase_add_test(tcase, a_case_that_aborts_is_not_supported);
     suite_add_tcase(suite, tcase);

@@ -154,6 +154,9 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
                                                    struct vmxsim_cpu **cpu);
 void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu);
 
+/* Processors of one memory are numbered from 0 in the order of their creation; hazards name them so. */
+uint32_t vmxsim_cpu_number(const struct vmxsim_cpu *cpu);
+
 /*
  * Registers in VMX root operation, as far as a VM entry leaves them to the guest: EFER where "load IA32_EFER" is 0,
  * CR0.CD and CR0.NW always. A new processor has CR0 = 80000031H, CR4 = 2020H, EFER = 500H.

@@ -9,6 +9,7 @@
 #include "vmxcore/defs/controls.h"
 #include "vmxsim/cpu.h"
 #include "vmxsim/entry.h"
+#include "vmxsim/hazard.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +52,10 @@ char *vmxsim_explain_vmcs_difference(const struct vmxsim_vmcs *a, const uint64_t
 char *vmxsim_explain_vmcs_difference_json(const struct vmxsim_vmcs *a, const uint64_t *known_a,
                                           const struct vmxsim_vmcs *b, const uint64_t *known_b,
                                           uint32_t *different);
+
+/* What happened to which region, the rule and its section. */
+char *vmxsim_explain_hazard(const struct vmxsim_hazard *hazard);
+char *vmxsim_explain_hazard_json(const struct vmxsim_hazard *hazard);
 
 /* A hardware word taken apart: its fields from the highest bit down, as far as they say something. */
 #define VMXSIM_DECODED_MAX_FIELDS 40u /* 32 runs of nameless bits, 8 fields that are 0 */

@@ -14,7 +14,7 @@
  *
  * Errors, of every call: VMXC_BAD_STATE (a VMX abort has shut the processor down), VMXC_NO_SPACE (more MSRs are
  * written than the model has room for), VMXC_UNSUPPORTED (a VM exit with a VM-exit control that
- * the model does not have).
+ * the model does not have), VMXC_NO_MEMORY (VMXON, VMPTRLD: no host memory to keep track of one more region).
  *
  * Source: Intel SDM volume 3, "VMX Instruction Reference".
  */

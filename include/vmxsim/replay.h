@@ -7,6 +7,7 @@
 
 #include "vmxsim/cpu.h"
 #include "vmxsim/entry.h"
+#include "vmxsim/hazard.h"
 
 #include <stdio.h>
 
@@ -37,6 +38,10 @@ struct vmxsim_case_result {
     const char *deviates; /* NULL, or the deviation whose `sdm` verdict was compared */
     const char *
         reason; /* differs: expected against observed, one difference per line; unsupported: what */
+    /* What the case's instructions did that the manual warns of; the verdict does not depend on it. */
+    uint64_t hazard_count;
+    uint32_t hazards_kept; /* the last of them */
+    const struct vmxsim_hazard *hazard;
 };
 
 struct vmxsim_replay_counts {

@@ -2,11 +2,13 @@
 /* `vmxsim replay`: recorded vectors against the model. */
 #include "cli.h"
 
+#include "vmxsim/explain.h"
 #include "vmxsim/replay.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,7 +26,8 @@ static const char help[] =
     "cases need not have one. A case that the model cannot run gets the result not_runnable.\n"
     "\n"
     "options:\n"
-    "  -v, --verbose  one line for each case\n"
+    "  -v, --verbose  one line for each case, and its hazards: uses of VMXON and VMCS regions\n"
+    "                 that the manual warns of\n"
     "  --json         the same as JSON\n"
     "  --record FILE  write the model's answers there\n"
     "  --help         this text\n"
@@ -73,6 +76,19 @@ static void print_lines(const char *lines)
     }
 }
 
+static void print_hazards(const struct vmxsim_case_result *result)
+{
+    if (result->hazard_count > result->hazards_kept)
+        (void)printf("    %" PRIu64 " hazards; the last %" PRIu32 ":\n", result->hazard_count,
+                     result->hazards_kept);
+    for (uint32_t i = 0; i < result->hazards_kept; i++) {
+        char *const text = vmxsim_explain_hazard(&result->hazard[i]);
+        if (text != NULL)
+            print_lines(text);
+        free(text);
+    }
+}
+
 static void print_case(const struct vmxsim_case_result *result)
 {
     (void)printf("%s:%zu: ", result->file, result->line);
@@ -87,6 +103,7 @@ static void print_case(const struct vmxsim_case_result *result)
     (void)putchar('\n');
     if (result->verdict != VMXSIM_CASE_AGREES)
         print_lines(result->reason);
+    print_hazards(result);
 }
 
 static json_t *split_lines(const char *lines)
@@ -97,6 +114,15 @@ static json_t *split_lines(const char *lines)
         (void)json_array_append_new(array, json_stringn(lines, length));
         lines += length + (lines[length] == '\n');
     }
+    return array;
+}
+
+static json_t *hazards_to_json(const struct vmxsim_case_result *result)
+{
+    json_t *const array = json_array();
+    for (uint32_t i = 0; i < result->hazards_kept; i++)
+        (void)json_array_append_new(array,
+                                    cli_json_embed(vmxsim_explain_hazard_json(&result->hazard[i])));
     return array;
 }
 
@@ -113,6 +139,11 @@ static void list_case(json_t *listed, const struct vmxsim_case_result *result)
         (void)json_object_set_new(object, "note", cli_json_string(result->note));
     if (result->verdict != VMXSIM_CASE_AGREES)
         (void)json_object_set_new(object, "reason", split_lines(result->reason));
+    if (result->hazard_count > 0) {
+        (void)json_object_set_new(object, "hazard_count",
+                                  json_integer((json_int_t)result->hazard_count));
+        (void)json_object_set_new(object, "hazards", hazards_to_json(result));
+    }
     (void)json_array_append_new(listed, object);
 }
 

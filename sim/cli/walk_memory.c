@@ -3,7 +3,9 @@
 #include "walk.h"
 
 #include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/msr.h"
 #include "vmxcore/defs/paging.h"
+#include "vmxsim/entry.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -176,6 +178,42 @@ static void describe_guest(const struct walk_request *request, struct vmxsim_vmc
     VMXSIM_VMCS(vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) = VMXC_SECONDARY_ENABLE_EPT;
 }
 
+static uint64_t msr_or_zero(const struct vmxsim_profile *profile, uint32_t msr)
+{
+    uint64_t value = 0;
+    return vmxsim_profile_msr(profile, msr, &value) == VMXC_OK ? value : 0;
+}
+
+/*
+ * Refuses registers that no VM entry gives: the checks on guest control registers and EFER decide. What VMX operation
+ * adds to them is not asked of the user: fixed bits are 1, and an unrestricted guest may be without paging.
+ */
+static enum cli_status check_registers(const struct machine *machine,
+                                       const struct vmxsim_vmcs *guest)
+{
+    const struct vmxsim_profile *const profile = machine->profile.profile;
+    const struct vmxsim_entry_processor processor = vmxsim_entry_processor_default(0);
+    struct vmxsim_vmcs vmcs = *guest;
+    struct vmxsim_entry_report report;
+
+    VMXSIM_VMCS(&vmcs, GUEST_CR0) |=
+        msr_or_zero(profile, VMXC_MSR_VMX_CR0_FIXED0) & ~(VMXC_CR0_PE | VMXC_CR0_PG);
+    VMXSIM_VMCS(&vmcs, GUEST_CR4) |= msr_or_zero(profile, VMXC_MSR_VMX_CR4_FIXED0);
+    VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) = VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS;
+    VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) =
+        VMXC_SECONDARY_ENABLE_EPT | VMXC_SECONDARY_UNRESTRICTED_GUEST;
+    vmxsim_entry_check(
+        &(struct vmxsim_entry_input){.vmcs = &vmcs, .profile = profile, .processor = &processor},
+        &report);
+    for (uint32_t i = 0; i < report.violation_count; i++) {
+        const struct vmxsim_entry_rule_info *const rule =
+            vmxsim_entry_rule_info(report.violation[i].rule);
+        if (rule->group == VMXSIM_ENTRY_GROUP_GUEST_REGISTERS)
+            return cli_complain("no guest has these registers: %s: %s", rule->id, rule->sentence);
+    }
+    return CLI_OK;
+}
+
 static enum cli_status load_guest(struct machine *machine, const struct vmxsim_vmcs *vmcs)
 {
     struct vmxsim_error error;
@@ -294,6 +332,8 @@ static enum cli_status enter_guest(struct machine *machine, const struct walk_re
         return status;
     describe_guest(request, &vmcs);
     status = load_guest(machine, &vmcs);
+    if (status == CLI_OK)
+        status = check_registers(machine, &vmcs);
     if (status == CLI_OK && uses_pdpte_fields(&vmcs, request))
         status = load_pdptes(machine, &vmcs, output);
     vmxsim_cpu_set_pkru(machine->cpu, (uint32_t)request->pkru.value);

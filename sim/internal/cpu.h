@@ -109,6 +109,7 @@ struct msr_overlay {
 struct vmxsim_cpu {
     struct vmxsim_memory *memory;
     const struct vmxsim_profile *profile;
+    uint32_t number; /* among the processors of this memory */
     struct vmxsim_root_state root;
     uint64_t root_cr3;
     struct vmxsim_execution_state execution;

@@ -135,6 +135,8 @@ uint64_t capability(const struct entry_check *check, uint32_t msr);
 /* True if memory is known; reads one quadword or doubleword of it. Otherwise the rule is undecided and the result 0. */
 uint64_t memory64(struct entry_check *check, uint64_t hpa);
 uint32_t memory32(struct entry_check *check, uint64_t hpa);
+/* The first doubleword of a VMCS region. */
+uint32_t region_header(struct entry_check *check, uint64_t hpa);
 
 /* ---- entry_check.c: faults ---- */
 

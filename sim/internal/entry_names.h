@@ -45,6 +45,7 @@
 #define no_single_field(...) vmxsim_entry_no_single_field(__VA_ARGS__)
 #define note_field(...) vmxsim_entry_note_field(__VA_ARGS__)
 #define primary vmxsim_entry_primary /* also passed as a function */
+#define region_header(...) vmxsim_entry_region_header(__VA_ARGS__)
 #define replace_by(...) vmxsim_entry_replace_by(__VA_ARGS__)
 #define require_address(...) vmxsim_entry_require_address(__VA_ARGS__)
 #define require_allowed(...) vmxsim_entry_require_allowed(__VA_ARGS__)

@@ -7,6 +7,7 @@
  *     explain_words.c   words taken apart: controls, access rights, interruption information, exit qualifications
  *     explain_entry.c   reports of VM-entry checks
  *     explain_trail.c   trails as text
+ *     explain_hazard.c  hazards as text and as JSON
  *     explain_json.c    accesses, outcomes and trails as JSON
  */
 #ifndef VMXSIM_INTERNAL_EXPLAIN_H

@@ -3,15 +3,18 @@
  * Inside of struct vmxsim_memory, shared by sim/memory*.c and by nothing else.
  *
  *     memory.c          construction, ranges, reads and writes
- *     memory_touched.c  which pages may have been written
+ *     memory_touched.c  sets of pages
+ *     memory_track.c    which pages were written, and what they held when a snapshot was taken
  *     memory_frames.c   frame allocator, poison, failure injection
  *     memory_hal.c      struct vmxc_hal over the above
  *     memory_digest.c   digest of the content
  *     memory_report.c   frames in use, frames written after they were freed
+ *     snapshot.c        snapshots and clones
  */
 #ifndef VMXSIM_INTERNAL_MEMORY_H
 #define VMXSIM_INTERNAL_MEMORY_H
 
+#include "internal/region_watch.h"
 #include "vmxsim/memory.h"
 
 /* ---- Host memory ---- */
@@ -51,12 +54,51 @@ static inline bool vmxsim_page_set_contains(const struct vmxsim_page_set *set, u
     return (set->level[0][page / 64] >> page % 64 & 1) != 0;
 }
 
+/* ---- What was written to an array that a snapshot covers ---- */
+
+/*
+ *                 vmxsim_track_note, before the first write to a page
+ *     bytes   [ page ][ page ][ page ] ...
+ *                       |  as it was when the snapshot was taken
+ *                       v
+ *     copy    [      ][ page ][      ] ...
+ */
+struct vmxsim_track {
+    struct vmxsim_page_set touched; /* since creation or reset */
+    struct vmxsim_page_set
+        dirty; /* since the snapshot was taken or restored; without one, as touched */
+    struct vmxsim_page_set saved; /* pages that `copy` holds */
+    uint8_t *copy;                /* as long as the array; NULL: there is no snapshot */
+};
+
+VMXC_MUST_CHECK enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length);
+void vmxsim_track_fini(struct vmxsim_track *track, uint64_t length);
+
+/* The page is not dirty and will be written. */
+void vmxsim_track_note_first(struct vmxsim_track *track, const uint8_t *bytes, uint64_t page);
+
+/* The page will be written. */
+static inline void vmxsim_track_note(struct vmxsim_track *track, const uint8_t *bytes,
+                                     uint64_t page)
+{
+    if (!vmxsim_page_set_contains(&track->dirty, page))
+        vmxsim_track_note_first(track, bytes, page);
+}
+
+/* From now on the first write to a page saves it. Errors: VMXC_NO_MEMORY. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_track_start(struct vmxsim_track *track, uint64_t length);
+/* The dirty pages hold again what they held then. Returns how many they were. */
+uint64_t vmxsim_track_restore(struct vmxsim_track *track, uint8_t *bytes);
+void vmxsim_track_stop(struct vmxsim_track *track, uint64_t length);
+/* Makes every touched page zero. */
+void vmxsim_track_clear(struct vmxsim_track *track, uint8_t *bytes);
+
 /* ---- RAM ---- */
 
 struct vmxsim_ram_range {
     uint64_t base, length;
-    uint8_t *bytes;                 /* the whole range, one reservation */
-    struct vmxsim_page_set touched; /* by page within the range */
+    uint8_t *bytes;            /* the whole range, one reservation */
+    struct vmxsim_track track; /* by page within the range */
 };
 
 /* ---- Frames ---- */
@@ -78,6 +120,7 @@ struct vmxsim_frames {
     uint64_t count, bump; /* frames */
     uint64_t free_head;   /* index plus one; 0: none */
     struct vmxsim_frame_state *state;
+    struct vmxsim_track track; /* of the states */
     bool poison;
 };
 
@@ -86,6 +129,31 @@ struct vmxsim_injection {
     uint64_t countdown; /* 1: the next allocation fails; 0: off */
     uint64_t random_state;
     uint32_t per_million;
+};
+
+/* ---- Snapshots ---- */
+
+/* A plain value that belongs to the machine: a processor, or what a client has registered. */
+struct vmxsim_handle {
+    void *value;
+    size_t size;
+    void *
+        copy; /* as it was when the snapshot was taken; NULL: it was not there, or there is no snapshot */
+};
+
+/* Pages that somebody may write without saying so. */
+struct vmxsim_handed_out {
+    uint64_t hpa, length;
+};
+
+struct vmxsim_snapshot {
+    bool taken;
+    uint64_t bump, free_head; /* of the frames */
+    struct vmxsim_injection injection;
+    struct vmxsim_memory_stats stats;
+    struct vmxsim_region_watch regions;
+    uint64_t hazard_count;
+    struct vmxsim_hazard hazards[VMXSIM_HAZARDS_KEPT];
 };
 
 struct vmxsim_memory {
@@ -97,12 +165,32 @@ struct vmxsim_memory {
     struct vmxsim_injection injection;
     struct vmxsim_memory_stats stats;
 
+    struct vmxsim_snapshot snapshot;
+    struct vmxsim_handle *handles;
+    size_t handle_count, handle_capacity;
+    struct vmxsim_handed_out *handed_out;
+    size_t handed_out_count, handed_out_capacity;
+
     struct vmxc_hal hal;
     void (*on_invalidate)(void *context, uint64_t eptp);
     void *invalidate_context;
     void (*on_trace)(void *context, const struct vmxc_trace_event *event);
     void *trace_context;
+
+    uint32_t processor_count; /* that were ever created on this memory */
+    struct vmxsim_region_watch regions;
+    struct vmxsim_hazard_log hazards;
 };
+
+/* Every access by address comes past here; of writes: after the bytes have been stored. */
+static inline void vmxsim_region_watch_see(struct vmxsim_memory *memory, uint64_t hpa,
+                                           uint64_t length, bool write)
+{
+    const struct vmxsim_region_watch *watch = &memory->regions;
+
+    if (hpa < watch->end && (hpa >= watch->begin || length > watch->begin - hpa))
+        vmxsim_region_watch_report(memory, hpa, length, write);
+}
 
 /* The range that holds `hpa`; NULL: a hole. */
 struct vmxsim_ram_range *vmxsim_memory_find(struct vmxsim_memory *memory, uint64_t hpa);
@@ -128,6 +216,8 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_frames_init(struct vmxsim_memory *memory
                                                     const struct vmxsim_memory_config *config,
                                                     struct vmxsim_error *error);
 void vmxsim_frames_fini(struct vmxsim_frames *frames);
+/* Bytes of the array of states: whole pages. */
+uint64_t vmxsim_frames_state_length(const struct vmxsim_frames *frames);
 void vmxsim_frames_reset(struct vmxsim_memory *memory);
 VMXC_MUST_CHECK enum vmxc_status vmxsim_frames_alloc(struct vmxsim_memory *memory,
                                                      const char *label, uint64_t *frame_hpa);
@@ -137,6 +227,13 @@ bool vmxsim_frame_in_use(const struct vmxsim_frames *frames, uint64_t index);
 
 /* True if the frame was freed and its poison is not what it was then. */
 bool vmxsim_frame_was_damaged(const struct vmxsim_frames *frames, uint64_t index);
+
+/* ---- snapshot.c ---- */
+
+/* Pages that are handed out count as written again. */
+void vmxsim_snapshot_note_handed_out(struct vmxsim_memory *memory);
+/* Gives back what belongs to snapshots; the memory is about to go. */
+void vmxsim_snapshot_fini(struct vmxsim_memory *memory);
 
 /* ---- memory_hal.c ---- */
 

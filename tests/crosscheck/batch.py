@@ -11,7 +11,7 @@ import collections
 import struct
 
 MAGIC = b"vmxbatch"
-VERSION = 1
+VERSION = 2
 KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE, KIND_EXAMPLE = range(4)
 FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY, FLAG_LANDING = 1, 2, 4, 8
 
@@ -621,6 +621,10 @@ def decode_intercept(layout, case, word, values, memory):
     return answer
 
 
+class NeverBack(Exception):
+    """A guest did not come back by itself."""
+
+
 def decode_step(word):
     status, *rest = word.split(":")
     if status == "ok":
@@ -632,7 +636,9 @@ def decode_step(word):
     if status == "exception":
         answer = {"status": "exception", "vector": int(rest[0], 16)}
         return {**answer, "error_code": hexadecimal(int(rest[1], 16))} if len(rest) > 1 else answer
-    reason, qualification = (int(text, 16) for text in rest)
+    reason, qualification, info, vectoring = (int(text, 16) for text in rest)
+    if not reason >> 31 and (reason == 0 and is_watchdog(info) or is_watchdog(vectoring)):
+        raise NeverBack
     if reason >> 31:
         return {"status": "entry_failure", "exit_reason": reason & 0xffff, "qualification": hexadecimal(qualification)}
     return {"status": "ok", "exit_reason": reason & 0xffff}
@@ -644,8 +650,10 @@ DECODERS = {"access": decode_access, "entry": decode_entry, "intercept": decode_
 def decode(layout, case, line):
     """The answer in a line of the payload: an object in the shape of `expect`, for instructions a list of steps."""
     if case["kind"] == "instructions":
-        return [{"status": "ok"} if step["op"] == "fill" else decode_step(word)
-                for step, word in zip(case["steps"], line.split()[1:])]
+        try:
+            return [decode_step(word) for word in line.split()[1:]]
+        except NeverBack:
+            return not_runnable(NEVER_BACK)
     word, values, memory = parse_line(line)
     if word == "waits":
         return {"result": "entered"} if case["kind"] == "entry" else not_runnable(NEVER_BACK)

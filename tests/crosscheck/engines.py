@@ -33,11 +33,12 @@ BATCH_ADDRESS = 0x60000000
 CYLINDER = 16 * 63 * SECTOR
 
 CASES_PER_BOOT = 2500
-HANG_SECONDS = 20
+HANG_SECONDS = 15
+START_SECONDS = 120  # a boot, on a machine that does much else
 # The payload says this before a VM entry to wait-for-SIPI. An entry that fails says so at once; one that succeeds is never
 # heard of again.
 WAITS = b" waits "
-WAIT_SECONDS = 2
+WAIT_SECONDS = 5
 STARTED = "payload: started"
 ENDED = "payload: end"
 
@@ -95,6 +96,7 @@ class Machine:
     def __init__(self, command, directory, hang_seconds):
         self.hang_seconds = hang_seconds
         self.ended = None  # afterwards: "end", "waits", "engine_crash", "engine_hang" or "engine_reset"
+        self.started = 0
         self.rest = b""
         self.log = open(os.path.join(directory, "stderr.txt"), "wb")
         self.process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -102,15 +104,14 @@ class Machine:
 
     def lines(self):
         """Whole lines, as they come. A case has been run when its line is whole."""
-        started = 0
         for piece in self._pieces():
             *whole, self.rest = (self.rest + piece).split(b"\n")
             for raw in whole:
                 line = raw.decode("ascii", "replace").replace("\0", "").rstrip()
                 position = line.find(STARTED)
                 if position >= 0:
-                    started += 1
-                if started > 1:
+                    self.started += 1
+                if self.started > 1:
                     self.ended = "engine_reset"
                     return
                 yield line
@@ -125,7 +126,8 @@ class Machine:
         selector.register(self.process.stdout, selectors.EVENT_READ)
         while self.ended is None:
             waits = self.rest.endswith(WAITS)
-            if not selector.select(WAIT_SECONDS if waits else self.hang_seconds):
+            patience = WAIT_SECONDS if waits else self.hang_seconds if self.started else START_SECONDS
+            if not selector.select(patience):
                 self.ended = "waits" if waits else "engine_hang"
                 return
             piece = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -182,7 +184,9 @@ class Engine:
         layout = batch.Layout(header)
         reasons = [batch.refuse(layout, case) for case in cases]
         answers = {index: batch.not_runnable(reason) for index, reason in enumerate(reasons) if reason}
-        waiting = [index for index, reason in enumerate(reasons) if not reason]
+        # Changing templates takes longer than many a case.
+        waiting = sorted((index for index, reason in enumerate(reasons) if not reason),
+                         key=lambda index: cases[index]["memory"][0])
         size = max(1, min(self.cases_per_boot, -(-len(waiting) // self.jobs)))
         parts = [[(index, cases[index]) for index in waiting[start:start + size]]
                  for start in range(0, len(waiting), size)]
@@ -246,7 +250,7 @@ plugin_ctrl: unmapped=1, biosdev=1, speaker=0, parallel=0, serial=0, gameport=0,
 romimage: file={bios}
 vgaromimage: file={vgabios}
 memory: guest=2048, host=2048
-cpu: model={model}, count=1, ips=50000000, reset_on_triple_fault=1, cpuid_limit_winnt=0, ignore_bad_msrs=0
+cpu: model={model}, count=1, ips=4000000, reset_on_triple_fault=1, cpuid_limit_winnt=0, ignore_bad_msrs=0
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, path="{image}", mode=flat
 boot: disk

@@ -134,6 +134,18 @@ FAILURES = [
     ({"id": "another fetch", "kind": "access", "vmcs": ["long64", {}], "memory": ["base", {}],
       "accesses": [{"type": "fetch", "linear": "0x400000", "size": 1}]},
      batch.not_runnable("the first access is not the fetch of the guest's first instruction")),
+    ({"id": "nothing to fill", "kind": "instructions", "memory": ["base", {}], "steps": [
+        {"op": "fill", "vmcs": ["long64", {}]}, {"op": "vmxon", "address": "0x3200000"},
+        {"op": "fill", "vmcs": ["long64", {}]}]}, [{"status": "ok"}] * 3),
+    ({"id": "a sequence that loops", "kind": "instructions", "memory": ["base", {"0x20090c0": "0xfeeb"}], "steps": [
+        {"op": "vmxon", "address": "0x3200000"}, {"op": "vmclear", "address": "0x3201000"},
+        {"op": "vmptrld", "address": "0x3201000"}, {"op": "fill", "vmcs": ["long64", NO_TIMER]}, {"op": "vmlaunch"}]},
+     batch.not_runnable(batch.NEVER_BACK)),
+    ({"id": "a sequence that exits elsewhere", "kind": "instructions", "memory": ["base", {}], "steps": [
+        {"op": "vmxon", "address": "0x3200000"}, {"op": "vmclear", "address": "0x3201000"},
+        {"op": "vmptrld", "address": "0x3201000"}, {"op": "fill", "vmcs": ["long64", {"0x6c16": "0x4ba78aeb"}]},
+        {"op": "vmlaunch"}]},
+     [{"status": "ok"}] * 4 + [{"status": "ok", "exit_reason": 18}]),
     ({"id": "loops", "kind": "access", "vmcs": ["long64", NO_TIMER], "memory": ["base", {"0x20090c0": "0xfeeb"}],
       "accesses": [{"type": "fetch", "linear": "0x4000c0", "size": 2}]}, batch.not_runnable(batch.NEVER_BACK)),
     (entry_case("after", {}), ENTERED),
@@ -142,7 +154,7 @@ FAILURES = [
 
 def test_failures(payload):
     header, _ = read_vectors(VECTORS / "entry-icelake.jsonl")
-    engine = engines.BochsEngine(payload=payload, hang_seconds=4)
+    engine = engines.BochsEngine(payload=payload, hang_seconds=6)
     answers = engine.run(header, [case for case, _ in FAILURES])
     for (case, wanted), answer in zip(FAILURES, answers):
         expect(answer == wanted, f"{case['id']}: {answer}, not {wanted}")
@@ -226,7 +238,7 @@ class PlayedEngine(engines.Engine):
     name = "played"
 
     def __init__(self, payload, *scripts):
-        super().__init__(payload=payload, hang_seconds=1)
+        super().__init__(payload=payload, hang_seconds=2)
         self.scripts = list(scripts)
 
     def start(self, directory, data):

@@ -15,7 +15,7 @@
 #include "payload.h"
 
 #define BATCH_MAGIC   UINT64_C(0x6863746162786d76)
-#define BATCH_VERSION 1
+#define BATCH_VERSION 2
 
 enum case_kind {
     KIND_GUEST,
@@ -113,7 +113,7 @@ static void parse(struct batch *batch, struct cursor *cursor)
     memory_init(batch);
     for (uint32_t i = take_u32(cursor); i != 0; i--) {
         const uint64_t host_rip = take_u64(cursor);
-        landing_place(host_rip, take_u64(cursor));
+        landing_keep(host_rip, take_u64(cursor));
     }
     batch->case_count = take_u32(cursor);
     batch->cases = *cursor;

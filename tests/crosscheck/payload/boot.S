@@ -149,7 +149,8 @@ copy_up:
     mov %bx, %ds
     mov %bx, %es
     mov $(BUFFER_SEGMENT * 16), %esi
-    addr32 rep movsl
+    .byte 0x67                      /* 32-bit addresses */
+    rep movsl
     sti
     ret
 
@@ -159,7 +160,7 @@ enter_payload:
     mov %cr0, %eax
     or $1, %al
     mov %eax, %cr0
-    ljmp $8, $protected
+    ljmpl $8, $protected
 
     .code32
 protected:

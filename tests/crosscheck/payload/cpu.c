@@ -137,6 +137,29 @@ static struct landing landing_at(uint64_t host_rip, uint64_t host_cr3)
     return landing;
 }
 
+/* Those of the templates stay for good. */
+static struct {
+    uint64_t host_rip, host_cr3;
+} permanent[32];
+static size_t permanent_count;
+
+void landing_keep(uint64_t host_rip, uint64_t host_cr3)
+{
+    landing_place(host_rip, host_cr3);
+    if (permanent_count < sizeof(permanent) / sizeof(permanent[0])) {
+        permanent[permanent_count].host_rip = host_rip;
+        permanent[permanent_count++].host_cr3 = host_cr3;
+    }
+}
+
+bool landing_is_kept(uint64_t host_rip, uint64_t host_cr3)
+{
+    for (size_t i = 0; i < permanent_count; i++)
+        if (permanent[i].host_rip == host_rip && permanent[i].host_cr3 == host_cr3)
+            return true;
+    return false;
+}
+
 /* Makes the addresses in HOST_RIP and HOST_CR3 lead to guest_exit and to the payload's paging structures. */
 void landing_place(uint64_t host_rip, uint64_t host_cr3)
 {

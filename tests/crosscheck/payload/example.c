@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The example hypervisor (examples/hypervisor.c, as it is) with the processor's own instructions, and a guest that it executes. */
+/*
+ * The example hypervisor (examples/hypervisor.c, as it is) with the processor's own instructions, and a guest that the
+ * processor executes.
+ */
 #include "payload.h"
 
 #include "hypervisor_guest.h"

@@ -184,16 +184,21 @@ static void set_processor(struct guest_case *guest)
     __asm__ volatile("mov %0, %%cr2" : : "r"(zero));
 }
 
+struct entry {
+    bool resume;
+    enum vmxc_insn_result result;
+};
+
 static void enter_body(void *argument)
 {
-    int *const result = argument;
+    struct entry *const entry = argument;
 
     if (vmread(VMXC_VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_WAIT_FOR_SIPI) {
         console_text(" waits "); /* No event that can be made here ends that state. */
         console_show();
     }
     watchdog_start();
-    *result = guest_enter(*result);
+    entry->result = guest_enter(entry->resume);
     watchdog_stop();
 }
 
@@ -243,11 +248,11 @@ static bool between_rounds(struct cursor *rounds)
 }
 
 /* The rounds behind the first, as long as each ends with VMCALL. */
-static int run_rounds(struct guest_case *guest, int *result)
+static int run_rounds(struct guest_case *guest, struct entry *entry)
 {
     int caught = 0;
 
-    for (uint32_t i = 1; i <= guest->round_count && !caught && *result == VMXC_INSN_VM_EXIT &&
+    for (uint32_t i = 1; i <= guest->round_count && !caught && entry->result == VMXC_INSN_VM_EXIT &&
                          vmread(VMXC_VMCS_EXIT_REASON) == VMXC_EXIT_REASON_VMCALL;
          i++) {
         console_text(" w=");
@@ -261,8 +266,8 @@ static int run_rounds(struct guest_case *guest, int *result)
             console_text(" refused=invalidation");
             break;
         }
-        *result = 1;
-        caught = trap_run(enter_body, result);
+        entry->resume = true;
+        caught = trap_run(enter_body, entry);
     }
     return caught;
 }
@@ -304,7 +309,7 @@ static void print_exit(void)
     console_key("rdx", guest_gprs.value[VMXC_GPR_RDX]);
 }
 
-static void print_result(int caught, int result)
+static void print_result(int caught, enum vmxc_insn_result result)
 {
     if (caught) {
         console_text(" exception");
@@ -369,17 +374,17 @@ void guest_case_run(const struct batch *batch, uint32_t number, struct cursor *c
     (void)number;
     parse_guest(&guest, cursor);
     if (prepare(batch, &guest)) {
-        int result = (guest.flags & FLAG_RESUME) ? 1 : 0;
+        struct entry entry = {.resume = (guest.flags & FLAG_RESUME) != 0};
         if (guest.flags & FLAG_LANDING)
             landing_place(guest.landing_rip, guest.landing_cr3);
-        int caught = trap_run(enter_body, &result);
+        int caught = trap_run(enter_body, &entry);
 
         if (!caught)
-            caught = run_rounds(&guest, &result);
+            caught = run_rounds(&guest, &entry);
         if (guest.flags & FLAG_LANDING)
             landing_remove(guest.landing_rip, guest.landing_cr3);
         root_state_set(&batch->roots[guest.root]);
-        print_result(caught, result);
+        print_result(caught, entry.result);
     }
     if (guest.flags & FLAG_REPORT_MEMORY)
         memory_report(&guest.scan, guest.scan_count);

@@ -2,7 +2,8 @@
 /*
  * Sequences of VMX instructions in VMX root operation. Each step runs with exceptions caught and prints one word:
  *
- *     ok, ok:<value>, invalid, valid:<error>, exception:<vector>:<error code>, exit:<reason>:<qualification>
+ *     ok  ok:<value>  invalid  valid:<error>  exception:<vector>:<error code>
+ *     exit:<reason>:<qualification>:<interruption information>:<IDT-vectoring information>
  */
 #include "payload.h"
 
@@ -40,7 +41,7 @@ struct step {
     struct cursor changes;
     uint32_t change_count;
 
-    int result; /* enum vmxc_insn_result */
+    enum vmxc_insn_result result;
     bool has_value;
     uint64_t value;
 };
@@ -49,14 +50,14 @@ struct step {
 
 #define VMX_FLAGS(invalid, valid) "=@ccc"(invalid), "=@ccz"(valid)
 
-static int result_of(bool invalid, bool valid)
+static enum vmxc_insn_result result_of(bool invalid, bool valid)
 {
     if (invalid)
         return VMXC_INSN_FAIL_INVALID;
     return valid ? VMXC_INSN_FAIL_VALID : VMXC_INSN_SUCCEEDED;
 }
 
-static int wide_vmread(uint64_t field, uint64_t *value)
+static enum vmxc_insn_result wide_vmread(uint64_t field, uint64_t *value)
 {
     bool invalid, valid;
 
@@ -64,7 +65,7 @@ static int wide_vmread(uint64_t field, uint64_t *value)
     return result_of(invalid, valid);
 }
 
-static int wide_vmwrite(uint64_t field, uint64_t value)
+static enum vmxc_insn_result wide_vmwrite(uint64_t field, uint64_t value)
 {
     bool invalid, valid;
 
@@ -76,7 +77,7 @@ struct descriptor {
     uint64_t low, high;
 };
 
-int raw_invept(uint64_t type, uint64_t low, uint64_t high)
+enum vmxc_insn_result raw_invept(uint64_t type, uint64_t low, uint64_t high)
 {
     const struct descriptor descriptor = {low, high};
     bool invalid, valid;
@@ -85,7 +86,7 @@ int raw_invept(uint64_t type, uint64_t low, uint64_t high)
     return result_of(invalid, valid);
 }
 
-int raw_invvpid(uint64_t type, uint64_t low, uint64_t high)
+enum vmxc_insn_result raw_invvpid(uint64_t type, uint64_t low, uint64_t high)
 {
     const struct descriptor descriptor = {low, high};
     bool invalid, valid;
@@ -94,7 +95,7 @@ int raw_invvpid(uint64_t type, uint64_t low, uint64_t high)
     return result_of(invalid, valid);
 }
 
-static int vmcall(void)
+static enum vmxc_insn_result vmcall(void)
 {
     bool invalid, valid;
 
@@ -102,7 +103,7 @@ static int vmcall(void)
     return result_of(invalid, valid);
 }
 
-static int vmfunc(uint64_t function, uint64_t index)
+static enum vmxc_insn_result vmfunc(uint64_t function, uint64_t index)
 {
     __asm__ volatile("vmfunc" : : "a"(function), "c"(index) : "memory");
     return VMXC_INSN_SUCCEEDED;
@@ -110,18 +111,31 @@ static int vmfunc(uint64_t function, uint64_t index)
 
 /* ---- Entering ---- */
 
-static int enter(bool resume)
+static uint64_t field_or(uint32_t field, uint64_t otherwise)
 {
-    uint64_t value;
+    uint64_t value = otherwise;
+
+    (void)vmxc_insn_native.vmread(NULL, field, &value);
+    return value;
+}
+
+static enum vmxc_insn_result enter(bool resume)
+{
+    const uint64_t host_rip = field_or(VMXC_VMCS_HOST_RIP, 0);
+    const uint64_t host_cr3 = field_or(VMXC_VMCS_HOST_CR3, 0);
+    const bool own = !landing_is_kept(host_rip, host_cr3);
 
     /* The exit loads these from the VMCS; guest_exit must not change them. */
-    root_cr0 = vmxc_insn_native.read_cr0(NULL);
-    root_cr4 = vmxc_insn_native.read_cr4(NULL);
-    if (vmxc_insn_native.vmread(NULL, VMXC_VMCS_HOST_CR0, &value) == VMXC_INSN_SUCCEEDED)
-        root_cr0 = value;
-    if (vmxc_insn_native.vmread(NULL, VMXC_VMCS_HOST_CR4, &value) == VMXC_INSN_SUCCEEDED)
-        root_cr4 = value;
-    return guest_enter(resume);
+    root_cr0 = field_or(VMXC_VMCS_HOST_CR0, vmxc_insn_native.read_cr0(NULL));
+    root_cr4 = field_or(VMXC_VMCS_HOST_CR4, vmxc_insn_native.read_cr4(NULL));
+    if (own)
+        landing_place(host_rip, host_cr3);
+    watchdog_start();
+    const enum vmxc_insn_result result = guest_enter(resume);
+    watchdog_stop();
+    if (own)
+        landing_remove(host_rip, host_cr3);
+    return result;
 }
 
 /* ---- One step ---- */
@@ -132,7 +146,7 @@ static void step_value(struct step *step, uint64_t value)
     step->value = value;
 }
 
-static int run_region(struct step *step)
+static enum vmxc_insn_result run_region(struct step *step)
 {
     const struct vmxc_insn_ops *const ops = &vmxc_insn_native;
 
@@ -151,17 +165,23 @@ static int run_region(struct step *step)
     }
 }
 
-static int run_fill(struct step *step)
+static void current_vmcs_body(void *argument)
+{
+    (void)vmxc_insn_native.vmptrst(NULL, argument);
+}
+
+/* Without a current VMCS, or outside VMX operation, there is nothing to fill. */
+static enum vmxc_insn_result run_fill(struct step *step)
 {
     uint64_t region_hpa = UINT64_MAX;
 
-    if (vmxc_insn_native.vmptrst(NULL, &region_hpa) == VMXC_INSN_SUCCEEDED &&
-        region_hpa != UINT64_MAX)
+    (void)trap_run(current_vmcs_body, &region_hpa);
+    if (region_hpa != UINT64_MAX)
         vmcs_fill(step->batch, (uint32_t)step->a, &step->changes, step->change_count);
     return VMXC_INSN_SUCCEEDED;
 }
 
-static int run_memory(struct step *step)
+static enum vmxc_insn_result run_memory(struct step *step)
 {
     void *const target = (void *)(uintptr_t)step->a;
 
@@ -174,7 +194,7 @@ static int run_memory(struct step *step)
     return VMXC_INSN_SUCCEEDED;
 }
 
-static int run_other(struct step *step)
+static enum vmxc_insn_result run_other(struct step *step)
 {
     switch (step->op) {
     case STEP_INVEPT:
@@ -225,14 +245,14 @@ static void read_error_body(void *argument)
 
 static void print_exit(void)
 {
-    uint64_t reason = 0, qualification = 0;
-
-    (void)vmxc_insn_native.vmread(NULL, VMXC_VMCS_EXIT_REASON, &reason);
-    (void)vmxc_insn_native.vmread(NULL, VMXC_VMCS_EXIT_QUALIFICATION, &qualification);
     console_text(" exit:");
-    console_hex(reason);
+    console_hex(field_or(VMXC_VMCS_EXIT_REASON, 0));
     console_text(":");
-    console_hex(qualification);
+    console_hex(field_or(VMXC_VMCS_EXIT_QUALIFICATION, 0));
+    console_text(":");
+    console_hex(field_or(VMXC_VMCS_VM_EXIT_INTERRUPTION_INFO, 0));
+    console_text(":");
+    console_hex(field_or(VMXC_VMCS_IDT_VECTORING_INFO, 0));
 }
 
 static void print_step(const struct step *step)

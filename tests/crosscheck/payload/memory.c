@@ -180,8 +180,6 @@ void memory_undo(void)
 /* " m=" and for each word its number and the bits that changed: each character costs more than finding it. */
 static void report_page(const struct page *page, bool *first)
 {
-    if (!page_differs(page->words, page->image))
-        return;
     for (uint32_t i = 0; i < PAGE_WORDS; i++) {
         if (page->words[i] == page->image[i])
             continue;
@@ -194,21 +192,35 @@ static void report_page(const struct page *page, bool *first)
     }
 }
 
-void memory_report(struct cursor *list, uint32_t count)
+/* `visit` of each page on the list that differs from its image. */
+static void visit_changed(struct cursor *list, uint32_t count,
+                          void (*visit)(const struct page *page, bool *first))
 {
     const uint64_t cr4 = vmxc_insn_native.read_cr4(NULL);
     bool first = true;
 
     (void)vmxc_insn_native.write_cr4(NULL, cr4 | CR4_OSFXSR);
-    for (uint32_t i = 0; i < count; i++)
-        report_page(&pages[take_u16(list)], &first);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct page *const page = &pages[take_u16(list)];
+        if (page_differs(page->words, page->image))
+            visit(page, &first);
+    }
     (void)vmxc_insn_native.write_cr4(NULL, cr4);
+}
+
+static void restore_page(const struct page *page, bool *first)
+{
+    (void)first;
+    for (uint32_t i = 0; i < PAGE_WORDS; i++)
+        page->words[i] = page->image[i];
+}
+
+void memory_report(struct cursor *list, uint32_t count)
+{
+    visit_changed(list, count, report_page);
 }
 
 void memory_restore(struct cursor *list, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const struct page *const page = &pages[take_u16(list)];
-        memcpy(page->words, page->image, VMXC_PAGE_SIZE);
-    }
+    visit_changed(list, count, restore_page);
 }

@@ -58,7 +58,9 @@ extern uint64_t root_cr0, root_cr4; /* what guest_exit loads */
 extern struct vmxc_gprs guest_gprs;
 extern uint8_t page_root[], idle_guest[];
 
-int guest_enter(int resume);
+enum vmxc_insn_result guest_enter(int resume);
+void landing_keep(uint64_t host_rip, uint64_t host_cr3);
+bool landing_is_kept(uint64_t host_rip, uint64_t host_cr3);
 void landing_place(uint64_t host_rip, uint64_t host_cr3);
 void landing_remove(uint64_t host_rip, uint64_t host_cr3);
 
@@ -112,8 +114,8 @@ void memory_restore(struct cursor *pages, uint32_t count);
 
 /* ---- Experiments ---- */
 
-int raw_invept(uint64_t type, uint64_t low, uint64_t high); /* enum vmxc_insn_result */
-int raw_invvpid(uint64_t type, uint64_t low, uint64_t high);
+enum vmxc_insn_result raw_invept(uint64_t type, uint64_t low, uint64_t high);
+enum vmxc_insn_result raw_invvpid(uint64_t type, uint64_t low, uint64_t high);
 void vmx_leave(void);
 bool vmcs_load(const struct batch *batch);
 void vmcs_fill(const struct batch *batch, uint32_t template_number, struct cursor *changes,

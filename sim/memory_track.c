@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "internal/memory.h"
+
+enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length)
+{
+    const uint64_t pages = length / VMXC_PAGE_SIZE;
+
+    VMXC_TRY(vmxsim_page_set_init(&track->touched, pages));
+    return vmxsim_page_set_init(&track->dirty, pages);
+}
+
+void vmxsim_track_fini(struct vmxsim_track *track, uint64_t length)
+{
+    vmxsim_track_stop(track, length);
+    vmxsim_page_set_fini(&track->dirty);
+    vmxsim_page_set_fini(&track->touched);
+}
+
+void vmxsim_track_note_first(struct vmxsim_track *track, const uint8_t *bytes, uint64_t page)
+{
+    const uint64_t offset = page * VMXC_PAGE_SIZE;
+
+    vmxsim_page_set_insert(&track->dirty, page);
+    vmxsim_page_set_insert(&track->touched, page);
+    if (track->copy == NULL || vmxsim_page_set_contains(&track->saved, page))
+        return;
+    memcpy(track->copy + offset, bytes + offset, VMXC_PAGE_SIZE);
+    vmxsim_page_set_insert(&track->saved, page);
+}
+
+/* Empties a set in as many steps as it has members. */
+static void empty(struct vmxsim_page_set *set)
+{
+    for (uint64_t page = 0; vmxsim_page_set_next(set, page, &page); page++)
+        vmxsim_page_set_remove(set, page);
+}
+
+enum vmxc_status vmxsim_track_start(struct vmxsim_track *track, uint64_t length)
+{
+    uint8_t *const copy = vmxsim_reserve(length);
+
+    if (copy == NULL)
+        return VMXC_NO_MEMORY;
+    if (vmxsim_page_set_init(&track->saved, length / VMXC_PAGE_SIZE) != VMXC_OK) {
+        vmxsim_release(copy, length);
+        return VMXC_NO_MEMORY;
+    }
+    track->copy = copy;
+    empty(&track->dirty);
+    return VMXC_OK;
+}
+
+uint64_t vmxsim_track_restore(struct vmxsim_track *track, uint8_t *bytes)
+{
+    uint64_t count = 0;
+
+    for (uint64_t page = 0; vmxsim_page_set_next(&track->dirty, page, &page); page++) {
+        const uint64_t offset = page * VMXC_PAGE_SIZE;
+        memcpy(bytes + offset, track->copy + offset, VMXC_PAGE_SIZE);
+        vmxsim_page_set_remove(&track->dirty, page);
+        count++;
+    }
+    return count;
+}
+
+/* Without a snapshot, dirty is what touched is: what the next snapshot, or a reset, has to look at. */
+void vmxsim_track_stop(struct vmxsim_track *track, uint64_t length)
+{
+    if (track->copy == NULL)
+        return;
+    vmxsim_release(track->copy, length);
+    vmxsim_page_set_fini(&track->saved);
+    track->copy = NULL;
+    for (uint64_t page = 0; vmxsim_page_set_next(&track->touched, page, &page); page++) {
+        if (!vmxsim_page_set_contains(&track->dirty, page))
+            vmxsim_page_set_insert(&track->dirty, page);
+    }
+}
+
+/* With a snapshot the pages stay touched and dirty: restoring has to bring them back. */
+void vmxsim_track_clear(struct vmxsim_track *track, uint8_t *bytes)
+{
+    for (uint64_t page = 0; vmxsim_page_set_next(&track->touched, page, &page); page++) {
+        vmxsim_track_note(track, bytes, page);
+        memset(bytes + page * VMXC_PAGE_SIZE, 0, VMXC_PAGE_SIZE);
+        if (track->copy != NULL)
+            continue;
+        vmxsim_page_set_remove(&track->touched, page);
+        vmxsim_page_set_remove(&track->dirty, page);
+    }
+}
