@@ -13,6 +13,7 @@ and the prediction is the model's answer with all of them that apply. The texts 
 same ids. `record` below is a case with the model's `expect` and `trace`.
 """
 import answers
+import header as templates
 import vectors
 
 SECONDARY, PRIMARY, EPTP, PML_ADDRESS, PML_INDEX, VE_ADDRESS = 0x401E, 0x4002, 0x201A, 0x200E, 0x812, 0x202A
@@ -268,6 +269,11 @@ def entry_without(rules, condition=lambda header, record: True):
     return remove
 
 
+def has_trap_flag(header):
+    """The processor supports the monitor trap flag."""
+    return templates.control_limits(header["cpu"], templates.PRIMARY)[1] >> 27 & 1
+
+
 # Selectors and access rights of ES, DS, FS, GS.
 DATA_SEGMENTS = [(0x800, 0x4814), (0x806, 0x481A), (0x808, 0x481C), (0x80A, 0x481E)]
 NON_CONFORMING_CODE = 11
@@ -421,7 +427,7 @@ BOCHS_RULES = [
     ("bochs.entry-v86-real", entry_without(
         {"RFLAGS.VM"}, lambda header, record: not vectors.fields(header, record).get(GUEST_CR0, 0) & 1)),
     ("bochs.entry-mtf-injection", entry_without({"CTL.INJ.TYPE", "CTL.INJ.VEC.OTHER"}, lambda header, record:
-     vectors.fields(header, record).get(0x4016, 0) >> 8 & 7 == 7)),
+     vectors.fields(header, record).get(0x4016, 0) >> 8 & 7 == 7 and not has_trap_flag(header))),
     ("bochs.entry-error-code-type", entry_without({"CTL.INJ.EC.NONHW"}, lambda header, record:
      vectors.number(header["cpu"]["msr"]["0x480"]) >> 56 & 1)),
     ("bochs.entry-code-segment-dpl", entry_without({"SEG.DATA.DPL"}, only_code_segments)),
