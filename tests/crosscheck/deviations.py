@@ -296,6 +296,11 @@ def smm_outside(header, record, violated):
     return [{**one, "stage": "guest"} if one["rule"] == "CTL.ENTRY.SMM.OUT" else one for one in violated]
 
 
+def nmi_by_sti(header, record, violated):
+    """An NMI that blocking by STI refuses is reported like any other invalid state."""
+    return [{**one, "qualification": "0x0"} if one["rule"] == "INTR.NMI.STI" else one for one in violated]
+
+
 def cs_by_rpl(header, record, violated):
     """The DPL of CS is compared with the RPL of CS."""
     fields = vectors.fields(header, record)
@@ -410,6 +415,7 @@ BOCHS_CORRECTIONS = [
 ]
 
 BOCHS_RULES = [
+    ("bochs.entry-nmi-sti", nmi_by_sti),
     ("bochs.entry-rip-width", entry_without({"RIP.LINWIDTH"})),
     ("bochs.entry-to-smm", smm_outside),
     ("bochs.entry-ia32e-without-paging", entry_without({"GUEST.IA32E.PG"})),

@@ -50,6 +50,11 @@ def comes_back(rules):
     return any(rule.startswith(("CTL.", "HOST.")) for rule in rules)
 
 
+def resets_bochs(fields):
+    """Shutdown with debug exceptions pending: Bochs delivers them after the entry, and ends in a reset, so that there is no answer."""
+    return fields.get("0x4826") == "0x2" and "0x6822" in fields
+
+
 def add_msr_list(random, fields, words):
     count = random.randrange(1, 4)
     fields[ENTRY_MSR_COUNT], fields[ENTRY_MSR_ADDRESS] = count, MSR_LIST
@@ -110,6 +115,8 @@ def generate_all(program, header, random, count, prefix):
         wanted = count - len(cases)
         for state in raw_states(program, header, random.getrandbits(63), wanted):
             template = header["vmcs"][state["template"]]
+            if resets_bochs(state["fields"]):
+                continue
             if not host_changed(template, state["fields"]) or comes_back(state["rules"]):
                 cases.append(finish(header, random, f"{prefix}{len(cases):06}", state))
     return cases
