@@ -24,6 +24,19 @@ LOADED_MSRS = [
 ]
 
 
+# Combinations of fields that single changes do not reach.
+CORNERS = [
+    {0x4012: 0x97FB},                                              # entry to SMM
+    {0x6820: 0x20002, 0x6800: 0x30},                               # virtual-8086 mode without protected mode
+    {0x4000: 0x7E, 0x4824: 8, 0x4016: 0x80000202},                 # an NMI, virtual NMIs, blocking by NMI
+    {0x4826: 2, 0x4016: 0x80000412, 0x401A: 1},                    # shutdown, a software interrupt with the vector of #MC
+    {0x804: 0, 0x4818: 0xC013},                                    # SS: null selector, not present, usable
+    {0x806: 0x13, 0x481A: 0xC09B, 0x401E: 0x2},                    # DS: code segment with a DPL below the RPL
+    {0x802: 0xB},                                                  # CS: another RPL
+    {0x4016: 0x80000700},                                          # other event: pending MTF
+]
+
+
 def encoding_type(field):
     return field >> 10 & 3
 
@@ -102,6 +115,8 @@ def finish(header, random, identity, state):
         add_link(header, random, fields, words)
     elif chance < 0.13:
         words[vectors.number(header["vmcs_pointer"])] = templates.revision(header["cpu"]) | SHADOW
+    elif chance < 0.17:
+        fields.update(random.choice(CORNERS))
     elif chance < 0.3:
         flip_bits(header, random, fields)
     case = vectors.with_memory(header, vectors.with_fields(header, case, fields), words)
