@@ -158,6 +158,40 @@ def text_tables(preprocessor: Preprocessor) -> str:
     return "\n".join(lines + ["})"])
 
 
+# Fields whose value is a set of bits or an enumeration: what the attribute gives.
+FIELD_CLASSES = {
+    "PIN_BASED_CONTROLS": "PinControls", "PRIMARY_PROCESSOR_BASED_CONTROLS": "PrimaryControls",
+    "SECONDARY_PROCESSOR_BASED_CONTROLS": "SecondaryControls", "TERTIARY_PROCESSOR_BASED_CONTROLS": "TertiaryControls",
+    "PRIMARY_VM_EXIT_CONTROLS": "ExitControls", "SECONDARY_VM_EXIT_CONTROLS": "SecondaryExitControls",
+    "VM_ENTRY_CONTROLS": "EntryControls", "GUEST_CR0": "Cr0", "GUEST_CR4": "Cr4", "HOST_CR0": "Cr0", "HOST_CR4": "Cr4",
+    "GUEST_IA32_EFER": "Efer", "HOST_IA32_EFER": "Efer", "GUEST_RFLAGS": "Rflags",
+    "GUEST_INTERRUPTIBILITY_STATE": "Interruptibility",
+}
+GROUPS = (("GuestFields", "GUEST", "GUEST_", "The guest-state area."), ("HostFields", "HOST", "HOST_", "The host-state area."),
+          ("ControlFields", "CONTROL", "", "VM-execution, VM-exit and VM-entry control fields."),
+          ("ExitFields", "READ_ONLY", "", "VM-exit information fields."))
+
+
+def fields_source(preprocessor: Preprocessor) -> str:
+    """One class per area of the VMCS, one attribute per field."""
+    rows = preprocessor.table("vmxcore/defs/vmcs_fields.def", "VMXC_VMCS_FIELD", "e, width, type, name, feature", "#type, #name,")
+    names = {name for _, name in rows}
+    unknown = set(FIELD_CLASSES) - names
+    if unknown:
+        raise SystemExit(f"enum_source.py: no such VMCS fields: {sorted(unknown)}")
+    texts = []
+    for name, area, prefix, sentence in GROUPS:
+        members = [(python_name(field.removeprefix(prefix).lower()),
+                    f"FieldAttribute(enums.Field.{field}, {'enums.' if field in FIELD_CLASSES else ''}{FIELD_CLASSES.get(field, 'int')})")
+                   for row_area, field in rows if row_area == area]
+        texts.append(class_text(name, "FieldGroup", sentence, members))
+    heading = ('# SPDX-License-Identifier: Apache-2.0\n'
+               '"""VMCS fields as attributes. Generated from the C headers by generate.py."""\n'
+               "from __future__ import annotations\n\n"
+               "from vmxsim import enums\nfrom vmxsim._fields import FieldAttribute, FieldGroup\n\n\n")
+    return heading + "\n\n".join(texts)
+
+
 def python_source(preprocessor: Preprocessor, enums: dict[str, Members], values: Members) -> str:
     named = {tag: members_of(members) for tag, members in enums.items() if not tag.startswith("#")}
     classes = [class_text(class_name(tag), "Described", f"C: enum {tag}.", [(n, str(v)) for n, v in members.items()])

@@ -3,7 +3,7 @@
 """Derives the binding from the public headers: the C source of the compiled module, and the enumerations of the package.
 
     public headers --C preprocessor--> declarations --cffi--> _vmxsim.c
-    *.def tables, enums, macros        -----------------> enums.py
+    *.def tables, enums, macros        -----------------> enums.py, fields.py
 
 Nothing is copied by hand: what the headers declare is what Python can call, and a declaration that cffi does not understand
 stops the build.
@@ -151,6 +151,7 @@ def main() -> None:
     parser.add_argument("--own", required=True, type=pathlib.Path, help="the folder of the binding's own C headers")
     parser.add_argument("--module", required=True, type=pathlib.Path, help="C source to write")
     parser.add_argument("--enums", required=True, type=pathlib.Path, help="Python source to write")
+    parser.add_argument("--fields", required=True, type=pathlib.Path, help="Python source to write: VMCS fields as attributes")
     arguments = parser.parse_args()
 
     preprocessor = Preprocessor(shlex.split(arguments.compiler), arguments.include, arguments.own)
@@ -159,6 +160,7 @@ def main() -> None:
     values = macro_values(preprocessor.macros(), {name: value for members in enums.values() for name, value in members.items()})
     write_module(arguments.module, preprocessor, declarations, values)
     arguments.enums.write_text(enum_source.python_source(preprocessor, enums, values))
+    arguments.fields.write_text(enum_source.fields_source(preprocessor))
 
 
 if __name__ == "__main__":

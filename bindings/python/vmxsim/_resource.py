@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects that own something in C: closed once, by the user or by the garbage collector, children before their parent."""
+from __future__ import annotations
+
+import types
+import typing
+import weakref
+
+from vmxsim.errors import Closed
+
+Self = typing.TypeVar("Self", bound="Resource")
+
+
+class Resource:
+    """A context manager over something that C allocated.
+
+    A child keeps its parent alive. Closing a parent closes its children first. Closing twice is harmless; any other use
+    afterwards raises `Closed`.
+    """
+
+    def __init__(self, parent: Resource | None) -> None:
+        self._parent = parent
+        self._children: weakref.WeakSet[Resource] = weakref.WeakSet()
+        self._finalizer: weakref.finalize[typing.Any, typing.Any] | None = None
+        self._order = 0
+        self._born = 0
+        if parent is not None:
+            parent._born += 1
+            self._order = parent._born
+            parent._children.add(self)
+
+    def _owns(self, free: typing.Callable[..., object], *arguments: object) -> None:
+        """`free` runs once: at close, or when the object is collected. What `arguments` refer to lives until then."""
+        self._finalizer = weakref.finalize(self, free, *arguments)
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._finalizer is None or not self._finalizer.alive
+
+    def _check_open(self) -> None:
+        if self._finalizer is None or not self._finalizer.alive:
+            raise Closed(f"this {type(self).__name__} is closed")
+
+    def _check_can_close(self) -> None:
+        """Raises before anything is closed if something stands against it."""
+        for child in list(self._children):
+            child._check_can_close()
+
+    def close(self) -> None:
+        """Gives everything back, that of the children first, the youngest child first."""
+        if self.closed:
+            return
+        self._check_can_close()
+        for child in sorted(self._children, key=lambda each: -each._order):
+            child.close()
+        assert self._finalizer is not None
+        self._finalizer()
+
+    def __enter__(self: Self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: types.TracebackType | None) -> None:
+        self.close()

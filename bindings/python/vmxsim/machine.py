@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine: memory, a profile, and what is made on it."""
+from __future__ import annotations
+
+import contextlib
+import os
+import typing
+
+from vmxsim._resource import Resource
+from vmxsim._vmxsim import ffi, lib
+from vmxsim.enums import EptPerm, Intercept, PageLevel
+from vmxsim.errors import InvalidInput, check
+from vmxsim.memory import FrameAllocator, Memory, TraceEvent
+from vmxsim.profile import Profile, as_profile, parse_size
+
+if typing.TYPE_CHECKING:
+    from vmxsim.addrspace import AddressSpace
+    from vmxsim.bitmap import IoBitmap, MsrBitmap
+    from vmxsim.cpu import Cpu
+    from vmxsim.ept import Ept
+
+__all__ = ["Machine"]
+
+Ram = typing.Union[int, str, typing.Sequence[typing.Tuple[int, typing.Union[int, str]]]]
+
+
+class Machine(Resource):
+    """A simulated machine.
+
+    Parameters
+    ----------
+    ram
+        Bytes of RAM from address 0 on (``"64M"``), or (base, size) pairs.
+    profile
+        The processor: a built-in name, the path of a JSON file, or a `Profile`.
+    frames
+        (base, size) of the part of RAM that frames come from. None: the largest range.
+    poison
+        Fill frames with a pattern when they are taken and given back, so that stray accesses show.
+
+    Examples
+    --------
+    >>> with Machine(ram="64M") as machine:
+    ...     space = machine.address_space()
+    ...     space.map_alloc(0, "1M", lazy=True)
+    ...     space.handle_fault(0x5008)
+    ...     machine.frames.in_use
+    FaultResult.MAPPED
+    6
+    """
+
+    def __init__(self, ram: Ram = "64M", profile: Profile | str | os.PathLike[str] = "icelake", *,
+                 frames: tuple[int, int | str] | None = None, poison: bool = True) -> None:
+        super().__init__(None)
+        self.profile = as_profile(profile)
+        ranges = [(0, ram)] if isinstance(ram, (int, str)) else list(ram)
+        config = ffi.new("struct vmxsim_memory_config *")
+        c_ranges = ffi.new("struct vmxsim_range[]", [(base, parse_size(size)) for base, size in ranges])
+        config.ram, config.ram_count, config.no_poison = c_ranges, len(ranges), not poison
+        if frames is not None:
+            config.frames.base, config.frames.length = frames[0], parse_size(frames[1])
+        found = ffi.new("struct vmxsim_memory **")
+        error = ffi.new("struct vmxsim_error *")
+        check(lib.vmxsim_memory_create(config, found, error), "machine", error)
+        self._memory = ffi.gc(found[0], lib.vmxsim_memory_destroy)
+        self._hal = lib.vmxsim_memory_hal(self._memory)
+        self.memory = Memory(self, self._memory)
+        self.frames = FrameAllocator(self, self._memory)
+        # The memory goes when nothing refers to it: what lives on it holds a reference until it is freed.
+        self._owns(lambda memory: None, self._memory)
+
+    def _check_can_close(self) -> None:
+        if self.memory.live_views:
+            raise BufferError(f"{self.memory.live_views} views of the memory are alive; release them first")
+        super()._check_can_close()
+
+    def close(self) -> None:
+        """Frees the machine: its children, then its memory. `BufferError` if a view of the memory is alive."""
+        if not self.closed:
+            super().close()
+            ffi.release(self._memory)
+
+    # ---- What lives on a machine ----
+
+    def cpu(self) -> Cpu:
+        """A new logical processor."""
+        from vmxsim.cpu import Cpu
+        return Cpu(self)
+
+    def address_space(self, base: int = 0, size: int | str | None = None, **options: typing.Any) -> AddressSpace:
+        """A new, empty guest-physical address space; parameters as of `AddressSpace`."""
+        from vmxsim.addrspace import AddressSpace
+        return AddressSpace(self, base, size, **options)
+
+    def ept(self, **options: typing.Any) -> Ept:
+        """A new, empty EPT hierarchy without areas; parameters as of `Ept`."""
+        from vmxsim.ept import Ept
+        return Ept(self, **options)
+
+    def io_bitmap(self, everything: Intercept = Intercept.INTERCEPT) -> IoBitmap:
+        """New I/O bitmaps."""
+        from vmxsim.bitmap import IoBitmap
+        return IoBitmap(self, everything)
+
+    def msr_bitmap(self, everything: Intercept = Intercept.INTERCEPT) -> MsrBitmap:
+        """New MSR bitmaps."""
+        from vmxsim.bitmap import MsrBitmap
+        return MsrBitmap(self, everything)
+
+    def _only_space(self) -> AddressSpace:
+        from vmxsim.addrspace import AddressSpace
+        spaces = [child for child in self._children if isinstance(child, AddressSpace) and not child.closed]
+        if len(spaces) != 1:
+            raise InvalidInput(f"the machine has {len(spaces)} address spaces; ask the one that is meant")
+        return spaces[0]
+
+    def translate(self, gpa: typing.Any, access: EptPerm = EptPerm.R) -> typing.Any:
+        """`AddressSpace.translate` of the machine's only address space."""
+        self._check_open()
+        return self._only_space().translate(gpa, access)
+
+    # ---- The machine as a whole ----
+
+    def digest(self) -> str:
+        """128 bits, in hexadecimal, that depend on the content of all RAM and on nothing else."""
+        self._check_open()
+        digest = lib.vmxsim_memory_digest(self._memory)
+        return f"{digest.high:016x}{digest.low:016x}"
+
+    def reset(self) -> None:
+        """Makes all RAM zero and the allocator empty. `BufferError` with a live view; `Busy` with children that own frames."""
+        from vmxsim.errors import Busy
+        self._check_open()
+        if self.memory.live_views:
+            raise BufferError("views of the memory are alive; release them first")
+        if any(not child.closed for child in self._children):
+            raise Busy("objects on this machine are open; close them first")
+        lib.vmxsim_memory_reset(self._memory)
+
+    @contextlib.contextmanager
+    def trace(self) -> typing.Iterator[list[TraceEvent]]:
+        """Collects what libvmxcore does in the block: frames taken and given back, mappings, splits, invalidations.
+
+        >>> with Machine() as machine, machine.trace() as events:
+        ...     frame = machine.frames.alloc("mine")
+        >>> [(event.kind, event.label) for event in events][:1]
+        [(TraceKind.FRAME_ALLOC, 'mine')]
+        """
+        self._check_open()
+        events: list[TraceEvent] = []
+        handle = ffi.new_handle(events)
+        lib.vmxsim_memory_on_trace(self._memory, lib.vmxpy_on_trace, handle)
+        try:
+            yield events
+        finally:
+            if not self.closed:
+                lib.vmxsim_memory_on_trace(self._memory, ffi.NULL, ffi.NULL)
+
+    def __repr__(self) -> str:
+        return f"Machine(profile={self.profile.name!r}{', closed' if self.closed else ''})"
+
+
+def ept_config(profile: Profile, levels: int, largest_page: PageLevel | None, accessed_dirty: bool,
+               mode_based_execute: bool) -> typing.Any:
+    """The EPT configuration that a processor allows; see `Ept`."""
+    from vmxsim.enums import Msr
+    request = ffi.new("struct vmxc_caps_ept_request *")
+    request.maxphyaddr, request.levels = profile.maxphyaddr, levels
+    request.accessed_dirty, request.mode_based_execute = accessed_dirty, mode_based_execute
+    config = ffi.new("struct vmxc_ept_config *")
+    secondary = profile.msr(Msr.VMX_PROCBASED_CTLS2) >> 32
+    check(lib.vmxc_caps_ept_config(profile.msr(Msr.VMX_EPT_VPID_CAP), secondary, request, config), "EPT configuration")
+    if largest_page is not None:
+        config.largest_page = min(config.largest_page, largest_page)
+    return config
