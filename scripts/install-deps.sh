@@ -40,6 +40,16 @@ has_universal_ctags() {
         { has_command ctags && ctags --version 2>/dev/null | grep -q "Universal Ctags"; }
 }
 
+# What the compiled module of the Python package needs.
+has_python_headers() {
+    has_command python3 &&
+        [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)/Python.h" ]
+}
+
+has_python_venv() {
+    has_command python3 && python3 -c 'import ensurepip, venv' >/dev/null 2>&1
+}
+
 has_clang_format() {
     has_tool clang-format-14 || has_tool clang-format
 }
@@ -92,6 +102,8 @@ find_missing() {
     need linux-libc-dev has_linux_vmx_header
     need make has_tool make
     need python3 has_tool python3
+    need python3-dev has_python_headers
+    need python3-venv has_python_venv
     need qemu-system-x86 has_tool qemu-system-x86_64
     need universal-ctags has_universal_ctags
     need vgabios has_file /usr/share/bochs/VGABIOS-lgpl-latest

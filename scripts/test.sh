@@ -17,6 +17,7 @@ Builds and tests in build/<NAME>, one configuration after the other:
   freestanding  libvmxcore alone, without a C library
   release       what users get; the only one that runs the long tests
   coverage      line coverage of lib/ and sim/, at least 95 % of each
+  python        the Python package: sdist, wheel, fresh environment, its tests (scripts/test-python.sh)
 
   --quick       dev alone
   --only NAME   one configuration alone
@@ -27,7 +28,7 @@ VMXSIM_ALLOW_SKIP=1 skips tests whose tools are missing instead of failing them.
 TEXT
 }
 
-readonly CONFIGURATIONS=(dev asan tsan clang freestanding release coverage)
+readonly CONFIGURATIONS=(dev asan tsan clang freestanding release coverage python)
 
 passed=0
 failed=0
@@ -75,6 +76,36 @@ PYTHON
     [ "$status" != 0 ] && [ "$bad" = 0 ] && fail "$name: ctest ended with status $status"
 }
 
+# Adds the results of pytest, from the JUnit file it wrote, to the sums.
+count_pytest() {
+    local report=$1 tests=0 bad=0 skips=0
+    if [ -f "$report" ]; then
+        read -r tests bad skips < <(python3 - "$report" <<'PYTHON'
+import sys
+import xml.etree.ElementTree as tree
+
+sums = [suite.attrib for suite in tree.parse(sys.argv[1]).getroot().iter("testsuite")]
+print(*(sum(int(suite[name]) for suite in sums for name in names.split("+"))
+        for names in ("tests", "failures+errors", "skipped")))
+PYTHON
+        ) || true
+    fi
+    passed=$((passed + tests - bad - skips))
+    failed=$((failed + bad))
+    skipped=$((skipped + skips))
+    [ "$bad" = 0 ] || failures+=("python: $bad tests")
+    [ "$bad" != 0 ]
+}
+
+run_python() {
+    local report=$PWD/build/python/python.xml
+    heading "python: build, install, test"
+    rm -f "$report"
+    # Whatever fails without failing a test: the build, the type check, the coverage threshold.
+    scripts/test-python.sh --junit "$report" </dev/null || { count_pytest "$report" || fail "python"; return; }
+    count_pytest "$report"
+}
+
 configure_and_build() {
     local preset=$1
     local -a options=(-DVMXSIM_WERROR=ON)
@@ -93,6 +124,10 @@ run_tests() {
 
 run_configuration() {
     local preset=$1
+    if [ "$preset" = python ]; then
+        run_python
+        return
+    fi
     heading "$preset: configure and build"
     configure_and_build "$preset" </dev/null || { fail "$preset: build" && return; }
     heading "$preset: test"

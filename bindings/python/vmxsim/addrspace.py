@@ -177,9 +177,11 @@ class AddressSpace(Resource):
             Any alignment; or the `EptViolation` itself, which has the access as well.
         """
         self._check_open()
-        if isinstance(gpa, EptViolation):
-            gpa, access = gpa.gpa, gpa.access
-        return FaultResult(lib.vmxc_addrspace_handle_page_fault(self._raw, gpa, EptPerm.require(access)))
+        address = gpa
+        if isinstance(address, EptViolation):
+            access = address.access
+            address = address.gpa
+        return FaultResult(lib.vmxc_addrspace_handle_page_fault(self._raw, address, EptPerm.require(access)))
 
     # ---- Asking ----
 

@@ -8,7 +8,7 @@ import typing
 from vmxsim import arrays
 from vmxsim._resource import Resource
 from vmxsim._vmxsim import ffi, lib
-from vmxsim.enums import (Access, Cr0, Cr4, Efer, EntryRule, ExitReason, Field, FieldType, InsnKind, InsnRule, Instruction,
+from vmxsim.enums import (Access, Cr0, Cr4, Efer, EntryRule, ExitReason, FieldType, InsnKind, InsnRule, Instruction,
                           InterruptionType, InveptType, InvvpidType, Msr, RegionKind, Rflags, TaskSource, VmInstructionError,
                           VmxAbort, VmxMode)
 from vmxsim.errors import BadState, InvalidInput, check
@@ -109,6 +109,7 @@ class Guest(GuestFields):
     """
 
     __slots__ = ("_cpu",)
+    _cpu: Cpu
 
     def __init__(self, cpu: Cpu) -> None:
         super().__init__(self)
@@ -290,7 +291,7 @@ class Cpu(Resource):
     Examples
     --------
     >>> with Machine() as machine, machine.cpu() as cpu:
-    ...     cpu.load(Vmcs.valid())
+    ...     region = cpu.load(Vmcs.valid())
     ...     outcome = cpu.enter()
     ...     exit = cpu.guest.execute(Instruction.CPUID)
     ...     cpu.exit(exit)
@@ -306,6 +307,7 @@ class Cpu(Resource):
         check(lib.vmxsim_cpu_create(machine._memory, machine.profile._raw, found), "cpu")
         self._raw = found[0]
         self._regions: list[Region] = []
+        self._guest_loaded = False
         self._owns(_destroy_cpu, self._raw, machine._memory, machine.profile)
 
     def _open(self) -> typing.Any:
@@ -369,7 +371,7 @@ class Cpu(Resource):
     def vmcs(self) -> Vmcs:
         """A copy of the current VMCS; after `load_guest`, of what the processor was given."""
         raw = lib.vmxsim_exit_vmcs(self._open())
-        if raw == ffi.NULL:
+        if not self._guest_loaded and self.vmx.current_vmcs is None:
             raise BadState("there is no current VMCS")
         vmcs = Vmcs()
         ffi.memmove(vmcs._raw, raw, ffi.sizeof("struct vmxsim_vmcs"))
@@ -387,6 +389,7 @@ class Cpu(Resource):
     def reset(self, root: RootState = RootState()) -> None:
         """Puts the processor outside VMX operation with these registers."""
         lib.vmxsim_cpu_reset(self._open(), ffi.new("struct vmxsim_root_state *", dataclasses.asdict(root)))
+        self._guest_loaded = False
 
     @property
     def guest(self) -> Guest:
@@ -402,6 +405,7 @@ class Cpu(Resource):
         """
         error = ffi.new("struct vmxsim_error *")
         check(lib.vmxsim_cpu_load_guest(self._open(), vmcs._raw, error), "guest", error)
+        self._guest_loaded = True
 
     def load(self, vmcs: Vmcs) -> Region:
         """What a hypervisor does before VMLAUNCH: VMXON if need be, a new region, VMCLEAR, VMPTRLD, VMWRITE of every field.
@@ -417,8 +421,7 @@ class Cpu(Resource):
         self._regions.append(region)
         self._must(self.vmclear(region.hpa), "VMCLEAR")
         self._must(self.vmptrld(region.hpa), "VMPTRLD")
-        for field, value in vmcs.items():
-            assert isinstance(field, Field)
+        for field, value in vmcs.fields():
             if field >> 10 & 3 == FieldType.READ_ONLY:
                 continue
             if self._machine.profile.has_field(field):

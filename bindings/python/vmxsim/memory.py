@@ -96,7 +96,7 @@ class Memory:
 
     def __init__(self, machine: Machine, raw: typing.Any) -> None:
         self._machine, self._raw = machine, raw
-        self._views: weakref.WeakSet[typing.Any] = weakref.WeakSet()
+        self._views: dict[int, weakref.ref[typing.Any]] = {}  # buffers cannot be hashed
 
     def _bounds(self, key: slice) -> tuple[int, int]:
         if key.step not in (None, 1) or key.start is None or key.stop is None:
@@ -168,7 +168,8 @@ class Memory:
         if writable:
             hal.mark_dirty(hal.context, hpa, length)
         buffer = ffi.buffer(pointer, length)
-        self._views.add(buffer)
+        key, views = id(buffer), self._views
+        views[key] = weakref.ref(buffer, lambda gone: views.pop(key, None))
         view = memoryview(buffer)
         return view if writable else view.toreadonly()
 

@@ -42,9 +42,9 @@ class Profile:
     --------
     >>> icelake = Profile("icelake")
     >>> icelake.maxphyaddr, icelake.features["ept_1g"]
-    (46, True)
+    (40, True)
     >>> hex(icelake.msr(Msr.VMX_BASIC) & 0x7fffffff)
-    '0x11e57ed0'
+    '0x4'
     """
 
     def __init__(self, name: str | os.PathLike[str]) -> None:

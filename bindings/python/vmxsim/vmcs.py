@@ -89,6 +89,10 @@ class Vmcs(typing.MutableMapping[FieldKey, int]):
     def __len__(self) -> int:
         return sum(self._known)
 
+    def fields(self) -> typing.Iterator[tuple[Field, int]]:
+        """Known fields with their values, by encoding."""
+        return ((field, int(self._raw.value[ordinal])) for ordinal, field in enumerate(_FIELDS) if self._known[ordinal])
+
     def __contains__(self, key: object) -> bool:
         try:
             return bool(self._known[_ORDINALS[find_field(typing.cast(FieldKey, key))]])
@@ -102,7 +106,7 @@ class Vmcs(typing.MutableMapping[FieldKey, int]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{field.name}={value:#x}" for field, value in self.items() if value)
+        shown = ", ".join(f"{field.name}={value:#x}" for field, value in self.fields() if value)
         return f"Vmcs({shown})"
 
     def copy(self) -> Vmcs:
@@ -146,7 +150,7 @@ class Vmcs(typing.MutableMapping[FieldKey, int]):
 
     def to_dict(self) -> dict[str, int]:
         """Known fields by name."""
-        return {field.name: value for field, value in self.items()}  # type: ignore[attr-defined]
+        return {field.name: value for field, value in self.fields()}
 
     @classmethod
     def from_dict(cls, values: typing.Mapping[typing.Any, int], *, others_known: bool = True) -> Vmcs:
@@ -192,14 +196,21 @@ class Vmcs(typing.MutableMapping[FieldKey, int]):
                                                             count))
 
     def _repr_html_(self) -> str:
-        return html_table(("field", "value"), ((field.name, f"{value:#x}") for field, value in self.items() if value))  # type: ignore[attr-defined]
+        return html_table(("field", "value"), ((field.name, f"{value:#x}") for field, value in self.fields() if value))
 
     # ---- Valid states ----
 
     def round(self, profile: Profile | str = "icelake") -> None:
-        """Changes the VMCS to a valid one near it: every rule on controls, host state and guest state holds."""
+        """Changes the VMCS to a valid one near it: every rule on controls, host state and guest state holds.
+
+        Fields that the profile does not have become 0.
+        """
         processor = ffi.new("struct vmxsim_entry_processor *", lib.vmxsim_entry_processor_default(0))
-        lib.vmxsim_entry_round(as_profile(profile)._raw, processor, self._raw)
+        held = as_profile(profile)
+        lib.vmxsim_entry_round(held._raw, processor, self._raw)
+        for ordinal, field in enumerate(_FIELDS):
+            if not held.has_field(field):
+                self._raw.value[ordinal] = 0
         self._known = bytearray(b"\1") * len(_FIELDS)
 
     @classmethod
