@@ -39,6 +39,9 @@ class Described(enum.IntEnum):
     def __str__(self) -> str:
         return self.name
 
+    def __format__(self, spec: str) -> str:
+        return format(int(self), spec) if spec else str(self)
+
 
 SomeBits = typing.TypeVar("SomeBits", bound="BitSet")
 
@@ -66,3 +69,6 @@ class BitSet(enum.IntFlag):
 
     def __str__(self) -> str:
         return "|".join(self.names()) or "0"
+
+    def __format__(self, spec: str) -> str:
+        return format(int(self), spec) if spec else str(self)
