@@ -73,6 +73,20 @@ enum vmxc_status vmxpy_translate_many(struct vmxsim_cpu *cpu, uint64_t rights, c
     return VMXC_OK;
 }
 
+enum vmxc_status vmxpy_translate_one(struct vmxsim_cpu *cpu, uint64_t rights, uint64_t gpa,
+                                     struct vmxpy_row *row)
+{
+    size_t done;
+    return vmxpy_translate_many(cpu, rights, &gpa, 1, row, &done);
+}
+
+enum vmxc_status vmxpy_enter(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result)
+{
+    if (vmxsim_cpu_vmx_state(cpu).launched)
+        return vmxsim_insn_vmresume(cpu, NULL, result);
+    return vmxsim_insn_vmlaunch(cpu, NULL, result);
+}
+
 uint64_t vmxpy_hpa(const struct vmxc_addrspace *space, uint64_t gpa)
 {
     struct vmxc_translation translation;

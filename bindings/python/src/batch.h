@@ -9,7 +9,7 @@
 #include "vmxcore/addrspace.h"
 #include "vmxcore/io_bitmap.h"
 #include "vmxcore/msr_bitmap.h"
-#include "vmxsim/cpu.h"
+#include "vmxsim/insn.h"
 
 /* What one guest access came to, without data and trail. Members that do not apply are zero. */
 struct vmxpy_row {
@@ -37,6 +37,12 @@ enum vmxc_status vmxpy_walk_many(struct vmxsim_cpu *cpu, const struct vmxsim_acc
 /* The same for guest-physical addresses, by EPT alone; `rights` as vmxsim_guest_physical_access takes them. */
 enum vmxc_status vmxpy_translate_many(struct vmxsim_cpu *cpu, uint64_t rights, const uint64_t *gpa,
                                       size_t count, struct vmxpy_row *rows, size_t *done);
+
+enum vmxc_status vmxpy_translate_one(struct vmxsim_cpu *cpu, uint64_t rights, uint64_t gpa,
+                                     struct vmxpy_row *row);
+
+/* VMLAUNCH if the current VMCS is clear, VMRESUME if it is launched. */
+enum vmxc_status vmxpy_enter(struct vmxsim_cpu *cpu, struct vmxsim_insn_result *result);
 
 /* Host address behind a guest-physical address as the address space keeps it; UINT64_MAX: none. */
 uint64_t vmxpy_hpa(const struct vmxc_addrspace *space, uint64_t gpa);

@@ -55,8 +55,8 @@ class BitSet(enum.IntFlag):
         known = 0
         for member in cls.__members__.values():
             known |= member.value
-        if value & ~known:
-            raise ValueError(f"{value & ~known:#x}: no bits of {cls.__name__}")
+        if int(value) & ~known:
+            raise ValueError(f"{int(value) & ~known:#x}: no bits of {cls.__name__}")
         return cls(value)
 
     def names(self) -> list[str]:

@@ -13,7 +13,7 @@ from vmxsim.enums import (Cr0, EptPerm, FaultResult, Field, MemType, PageLevel, 
 from vmxsim.ept import EptEntries, flags_memory_type, map_flags
 from vmxsim.errors import InvalidInput, NotFound, Unsupported, check
 from vmxsim.machine import Machine, ept_config
-from vmxsim.outcome import EptMisconfiguration, EptViolation, Translation, from_outcome, html_table
+from vmxsim.outcome import EptMisconfiguration, EptViolation, from_row, html_table
 from vmxsim.profile import parse_size
 from vmxsim.vmcs import Vmcs
 
@@ -22,6 +22,7 @@ __all__ = ["AddressSpace", "Area", "Areas", "Mapping"]
 _NO_HPA = lib.VMXC_AREA_NO_HPA
 _ALLOC, _LINEAR = lib.vmxc_backend_alloc, lib.vmxc_backend_linear
 _hpa = lib.vmxpy_hpa
+_ROW = ffi.typeof("struct vmxpy_row *")
 _NOWHERE = (1 << 64) - 1
 
 
@@ -125,6 +126,7 @@ class AddressSpace(Resource):
         check(lib.vmxc_addrspace_init(self._raw, machine._hal, config, base, length), "address space")
         self._owns(_fini_space, self._raw, machine._memory)
         self._probe: Cpu | None = None
+        self._rights: dict[EptPerm, int] = {}
         self.entries = EptEntries(machine, int(self._raw.ept.root_hpa), levels)
 
     # ---- Changing ----
@@ -220,6 +222,17 @@ class AddressSpace(Resource):
                 lib.vmxpy_hpa_many(self._raw, addresses, len(addresses), room)
         return result
 
+    def _new_rights(self, access: EptPerm) -> int:
+        """`EptPerm` as vmxsim_guest_physical_access takes it."""
+        perms = EptPerm.require(access)
+        if perms & EptPerm.UX and not self._mode_based_execute:
+            raise Unsupported("user-mode execute without mode-based execute control")
+        if not perms:
+            raise InvalidInput("an access needs at least one right")
+        rights = int(perms & 7) | (lib.VMXC_EPT_USER_EXECUTE if perms & EptPerm.UX else 0)
+        self._rights[access] = rights
+        return rights
+
     def _processor(self) -> Cpu:
         """A processor that runs with this space and without guest paging."""
         if self._probe is None:
@@ -255,12 +268,14 @@ class AddressSpace(Resource):
             For an array; columns as of `vmxsim.arrays.Row`. Without numpy `vmxsim.arrays.Rows`.
         """
         self._check_open()
-        cpu = self._processor()
-        rights = _rights(access, self._mode_based_execute)
+        cpu = self._probe or self._processor()
+        rights = self._rights.get(access) or self._new_rights(access)
         if isinstance(gpa, int):
-            outcome = ffi.new("struct vmxsim_outcome *")
-            check(lib.vmxsim_guest_physical_access(cpu._raw, gpa, rights, outcome, ffi.NULL), f"translate {gpa:#x}")
-            return from_outcome(None, outcome)
+            row = ffi.new(_ROW)
+            status = lib.vmxpy_translate_one(cpu._raw, rights, gpa, row)
+            if status:
+                check(status, f"translate {gpa:#x}")
+            return from_row(ffi.buffer(row))
         with arrays.column(gpa, 8) as addresses:
             result, room = arrays.rows(len(addresses))
             done = ffi.new("size_t *")
@@ -320,13 +335,3 @@ class AddressSpace(Resource):
 
     def _repr_html_(self) -> str:
         return self.areas()._repr_html_()
-
-
-def _rights(access: EptPerm, mode_based_execute: bool) -> int:
-    """`EptPerm` as vmxsim_guest_physical_access takes it."""
-    perms = EptPerm.require(access)
-    if perms & EptPerm.UX and not mode_based_execute:
-        raise Unsupported("user-mode execute without mode-based execute control")
-    if not perms:
-        raise InvalidInput("an access needs at least one right")
-    return int(perms & 7) | (lib.VMXC_EPT_USER_EXECUTE if perms & EptPerm.UX else 0)

@@ -71,6 +71,12 @@ class Region(Resource):
 
 
 _RULES = list(EntryRule)
+_ENTERED = Entered()
+_ENTERED_KIND = int(InsnKind.ENTERED)
+# Types once instead of texts at each call: what is made often.
+_OUTCOME, _RESULT, _ACCESS = (ffi.typeof(f"struct vmxsim_{name} *") for name in ("outcome", "insn_result", "access"))
+_OPERANDS, _TRAIL, _CONTEXT = (ffi.typeof(f"struct vmxsim_{name} *") for name in ("operands", "trail", "exit_context"))
+_ABORT = ffi.typeof("enum vmxc_vmx_abort *")
 
 
 def _instruction_rule(raw: typing.Any) -> InsnRule | EntryRule:
@@ -81,10 +87,10 @@ def _instruction_rule(raw: typing.Any) -> InsnRule | EntryRule:
 def _from_instruction(raw: typing.Any) -> Outcome:
     """A ``struct vmxsim_insn_result *`` as a value."""
     kind = raw.kind
+    if kind == _ENTERED_KIND:
+        return _ENTERED
     if kind == InsnKind.SUCCEEDED:
         return Completed(raw.value, InsnRule(raw.rule))
-    if kind == InsnKind.ENTERED:
-        return Entered()
     rule = _instruction_rule(raw)
     if kind == InsnKind.FAIL_INVALID:
         return VmFail(None, rule)
@@ -145,15 +151,15 @@ class Guest(GuestFields):
             Whether to keep the entries that the walk read.
         """
         raw = self._cpu._open()
-        access = ffi.new("struct vmxsim_access *")
+        access = ffi.new(_ACCESS)
         access.type, access.linear, access.size = kind, gva, size
         access.implicit, access.shadow_stack = implicit, shadow_stack
         if data:
             if len(data) != size:
                 raise InvalidInput(f"{len(data)} bytes of data for an access of {size}")
             ffi.memmove(access.data, data, size)
-        outcome = ffi.new("struct vmxsim_outcome *")
-        steps = ffi.new("struct vmxsim_trail *") if trail else ffi.NULL
+        outcome = ffi.new(_OUTCOME)
+        steps = ffi.new(_TRAIL) if trail else ffi.NULL
         check(lib.vmxsim_guest_access(raw, access, outcome, steps), f"access {gva:#x}")
         return from_outcome(access, outcome, steps if trail else None)
 
@@ -172,13 +178,13 @@ class Guest(GuestFields):
     # ---- Instructions ----
 
     def _act(self, call: typing.Callable[..., int], *operands: typing.Any) -> Outcome:
-        outcome = ffi.new("struct vmxsim_outcome *")
+        outcome = ffi.new(_OUTCOME)
         check(call(self._cpu._open(), *operands, outcome), "guest action")
         return from_action(outcome)
 
     def execute(self, instruction: Instruction, **operands: int) -> Outcome:
         """An instruction whose VM exit does not depend on an operand's value. `operands`: members of ``struct vmxsim_operands``."""
-        given = ffi.new("struct vmxsim_operands *", operands)
+        given = ffi.new(_OPERANDS, operands)
         return self._act(lib.vmxsim_guest_instruction, instruction, given)
 
     def io(self, port: int, size: int = 1, *, is_in: bool = True, **operands: int) -> Outcome:
@@ -204,11 +210,11 @@ class Guest(GuestFields):
 
     def xsaves(self, mask: int, **operands: int) -> Outcome:
         """XSAVES with this mask in EDX:EAX."""
-        return self._act(lib.vmxsim_guest_xsaves, mask, ffi.new("struct vmxsim_operands *", operands))
+        return self._act(lib.vmxsim_guest_xsaves, mask, ffi.new(_OPERANDS, operands))
 
     def xrstors(self, mask: int, **operands: int) -> Outcome:
         """XRSTORS with this mask in EDX:EAX."""
-        return self._act(lib.vmxsim_guest_xrstors, mask, ffi.new("struct vmxsim_operands *", operands))
+        return self._act(lib.vmxsim_guest_xrstors, mask, ffi.new(_OPERANDS, operands))
 
     def mov_to_cr(self, cr: int, value: int, gpr: int = 0) -> Outcome:
         """MOV to a control register."""
@@ -437,10 +443,8 @@ class Cpu(Resource):
 
     def enter(self) -> Outcome:
         """VMLAUNCH if the current VMCS is clear, VMRESUME if it is launched: Entered, EntryFailure, VmFail, CpuException."""
-        result = ffi.new("struct vmxsim_insn_result *")
-        launched = lib.vmxsim_cpu_vmx_state(self._open()).launched
-        call = lib.vmxsim_insn_vmresume if launched else lib.vmxsim_insn_vmlaunch
-        check(call(self._raw, ffi.NULL, result), "VM entry")
+        result = ffi.new(_RESULT)
+        check(lib.vmxpy_enter(self._open(), result), "VM entry")
         return _from_instruction(result)
 
     def exit(self, outcome: Outcome, *, instruction_length: int = 0, idt_vectoring_info: int = 0,
@@ -453,10 +457,8 @@ class Cpu(Resource):
         evidence = getattr(outcome, "_evidence", None)
         if evidence is None or not isinstance(outcome, (VmExit, EptViolation, EptMisconfiguration)):
             raise InvalidInput(f"{type(outcome).__name__} is no VM exit of a guest action")
-        context = ffi.new("struct vmxsim_exit_context *")
-        context.instruction_length, context.nmi_unblocking = instruction_length, nmi_unblocking
-        context.idt_vectoring_info, context.idt_vectoring_error_code = idt_vectoring_info, idt_vectoring_error_code
-        abort = ffi.new("enum vmxc_vmx_abort *")
+        context = ffi.new(_CONTEXT, (instruction_length, idt_vectoring_info, idt_vectoring_error_code, nmi_unblocking))
+        abort = ffi.new(_ABORT)
         check(lib.vmxsim_vm_exit(self._open(), evidence.outcome, context, abort), "VM exit")
         if abort[0]:
             raise BadState(f"VMX abort: {VmxAbort(abort[0]).name}")
@@ -469,7 +471,7 @@ class Cpu(Resource):
         if isinstance(gva, int):
             return self.guest.access(access, gva, size)
         raw = self._open()
-        given = ffi.new("struct vmxsim_access *")
+        given = ffi.new(_ACCESS)
         given.type, given.size = access, size
         with arrays.column(gva, 8) as addresses:
             result, room = arrays.rows(len(addresses))
@@ -482,7 +484,7 @@ class Cpu(Resource):
     # ---- VMX instructions ----
 
     def _execute(self, call: typing.Callable[..., int], *operands: typing.Any) -> Outcome:
-        result = ffi.new("struct vmxsim_insn_result *")
+        result = ffi.new(_RESULT)
         check(call(self._open(), *operands, result), "instruction")
         return _from_instruction(result)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import html
+import struct
 import typing
 
 from vmxsim._vmxsim import ffi, lib
@@ -335,6 +336,23 @@ def from_outcome(access: typing.Any, raw: typing.Any, trail: typing.Any = None) 
         code = raw.error_code if raw.has_error_code else None
         return CpuException(raw.vector, code, _WALK_RULES[raw.rule], evidence)
     return _exit(raw, evidence)
+
+
+# Layout of struct vmxpy_row.
+_ROW = struct.Struct("=QQQQQIHHBBBB")
+assert _ROW.size <= ffi.sizeof("struct vmxpy_row")
+
+
+def from_row(data: typing.Any) -> Outcome:
+    """The bytes of a ``struct vmxpy_row`` of an access by guest-physical address as a value."""
+    gpa, _, hpa, page_size, qualification, _, rule, reason, kind, _, rights, memory_type = _ROW.unpack_from(data)
+    if kind == _COMPLETE:
+        return Translation(gpa, hpa, page_size, _PERMS[rights], _MEM_TYPES[memory_type])
+    if reason == _EPT_VIOLATION:
+        return EptViolation(gpa, None, EptViolationBits(qualification), _WALK_RULES[rule])
+    if reason == _EPT_MISCONFIGURATION:
+        return EptMisconfiguration(gpa, _WALK_RULES[rule])
+    return VmExit(_REASONS[reason], qualification, _WALK_RULES[rule], gpa=gpa)
 
 
 def from_action(raw: typing.Any) -> Outcome:
