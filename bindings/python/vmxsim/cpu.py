@@ -77,6 +77,8 @@ _ENTERED_KIND = int(InsnKind.ENTERED)
 _OUTCOME, _RESULT, _ACCESS = (ffi.typeof(f"struct vmxsim_{name} *") for name in ("outcome", "insn_result", "access"))
 _OPERANDS, _TRAIL, _CONTEXT = (ffi.typeof(f"struct vmxsim_{name} *") for name in ("operands", "trail", "exit_context"))
 _ABORT = ffi.typeof("enum vmxc_vmx_abort *")
+_NO_OPERANDS = ffi.new(_OPERANDS)
+_NO_CONTEXT = (0, 0, 0, False)
 
 
 def _instruction_rule(raw: typing.Any) -> InsnRule | EntryRule:
@@ -184,7 +186,7 @@ class Guest(GuestFields):
 
     def execute(self, instruction: Instruction, **operands: int) -> Outcome:
         """An instruction whose VM exit does not depend on an operand's value. `operands`: members of ``struct vmxsim_operands``."""
-        given = ffi.new(_OPERANDS, operands)
+        given = ffi.new(_OPERANDS, operands) if operands else _NO_OPERANDS
         return self._act(lib.vmxsim_guest_instruction, instruction, given)
 
     def io(self, port: int, size: int = 1, *, is_in: bool = True, **operands: int) -> Outcome:
@@ -454,12 +456,12 @@ class Cpu(Resource):
         Raises `BadState` if no guest runs or the VM exit ends in a VMX abort, `InvalidInput` if the outcome is no VM exit
         of a guest action.
         """
-        evidence = getattr(outcome, "_evidence", None)
-        if evidence is None or not isinstance(outcome, (VmExit, EptViolation, EptMisconfiguration)):
+        if not isinstance(outcome, (VmExit, EptViolation, EptMisconfiguration)) or outcome._evidence is None:
             raise InvalidInput(f"{type(outcome).__name__} is no VM exit of a guest action")
-        context = ffi.new(_CONTEXT, (instruction_length, idt_vectoring_info, idt_vectoring_error_code, nmi_unblocking))
+        known = (instruction_length, idt_vectoring_info, idt_vectoring_error_code, nmi_unblocking)
+        context = ffi.NULL if known == _NO_CONTEXT else ffi.new(_CONTEXT, known)
         abort = ffi.new(_ABORT)
-        check(lib.vmxsim_vm_exit(self._open(), evidence.outcome, context, abort), "VM exit")
+        check(lib.vmxsim_vm_exit(self._open(), outcome._evidence[1], context, abort), "VM exit")
         if abort[0]:
             raise BadState(f"VMX abort: {VmxAbort(abort[0]).name}")
 

@@ -51,12 +51,8 @@ def html_table(heading: typing.Sequence[str], rows: typing.Iterable[typing.Seque
     return f"<table><thead>{row(heading, 'th')}</thead><tbody>{''.join(row(cells, 'td') for cells in rows)}</tbody></table>"
 
 
-class _Evidence(typing.NamedTuple):
-    """The C structures behind an outcome of a guest access."""
-
-    access: typing.Any
-    outcome: typing.Any
-    trail: typing.Any
+# The C structures behind an outcome of a guest action: access, outcome, trail. None: there is none.
+_Evidence = typing.Tuple[typing.Any, typing.Any, typing.Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,9 +132,9 @@ class _Outcome:
     def explain(self) -> str:
         """A text for people: the trail, if there is one, the outcome, and the rule that decided."""
         evidence: _Evidence | None = getattr(self, "_evidence", None)
-        if evidence is not None and evidence.access is not None:
-            trail = ffi.NULL if evidence.trail is None else evidence.trail
-            return take_text(lib.vmxsim_explain_access(evidence.access, evidence.outcome, trail))
+        if evidence is not None and evidence[0] is not None:
+            access, outcome, trail = evidence
+            return take_text(lib.vmxsim_explain_access(access, outcome, ffi.NULL if trail is None else trail))
         return "\n".join(self._lines())
 
     def _lines(self) -> list[str]:
@@ -153,9 +149,10 @@ class _Outcome:
     def trail(self) -> Trail | None:
         """The entries of the walk, if the call was asked for them."""
         evidence: _Evidence | None = getattr(self, "_evidence", None)
-        if evidence is None or evidence.trail is None:
+        if evidence is None or evidence[2] is None:
             return None
-        return Trail(_trail_entry(evidence.trail.entry[i]) for i in range(evidence.trail.count))
+        steps = evidence[2]
+        return Trail(_trail_entry(steps.entry[i]) for i in range(steps.count))
 
     def _repr_html_(self) -> str:
         trail = self.trail
@@ -327,7 +324,7 @@ def _exit(raw: typing.Any, evidence: _Evidence) -> Outcome:
 
 def from_outcome(access: typing.Any, raw: typing.Any, trail: typing.Any = None) -> Outcome:
     """A ``struct vmxsim_outcome *`` of a guest access (`access`: the struct, or None by guest-physical address) as a value."""
-    evidence = _Evidence(access, raw, trail)
+    evidence = (access, raw, trail)
     if raw.kind == _COMPLETE:
         return _translation(access, raw, evidence)
     if raw.kind == _EXCEPTION:
@@ -358,5 +355,5 @@ def from_row(data: typing.Any) -> Outcome:
 def from_action(raw: typing.Any) -> Outcome:
     """A ``struct vmxsim_outcome *`` of a guest instruction or event as a value."""
     if raw.kind == _COMPLETE:
-        return Completed(raw.value, _WALK_RULES[raw.rule], _Evidence(None, raw, None))
+        return Completed(raw.value, _WALK_RULES[raw.rule], (None, raw, None))
     return from_outcome(None, raw)
