@@ -84,6 +84,8 @@ static void check_threshold_against_vtpr(struct entry_check *check, bool page_is
          (VMXC_SECONDARY_VIRTUAL_INTERRUPT_DELIVERY | VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES)))
         return;
     const uint64_t threshold = value(check, F(TPR_THRESHOLD));
+    if ((threshold & 0xf) == 0)
+        return; /* not above any class: memory need not be known */
     const uint32_t vtpr = memory32(check, value(check, F(VIRTUAL_APIC_ADDRESS)) + VTPR_OFFSET);
     const uint64_t vtpr_class = (vtpr >> 4) & 0xf;
     if ((threshold & 0xf) > vtpr_class)

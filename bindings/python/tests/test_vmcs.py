@@ -8,9 +8,9 @@ import typing
 import pytest
 from tree import ROOT
 
-from vmxsim import Cr0, EntryRule, Field, Machine, Processor, Profile, Vmcs, check, decode, errors, profile_names, replay
+from vmxsim import Cr0, EntryRule, Field, Machine, PrimaryControls, Processor, Profile, Vmcs, check, decode, errors, profile_names, replay
 from vmxsim.enums import CaseKind, CaseVerdict, ControlWord, EntryOutcomeKind, Msr, VmcsFormat
-from vmxsim.replay import trace_case
+from vmxsim.replaying import trace_case
 
 DATA = ROOT / "tests" / "data" / "check"
 VECTORS = ROOT / "tests" / "vectors"
@@ -106,6 +106,14 @@ def test_what_is_not_known_is_undecided() -> None:
     report = check(vmcs)
     assert not report.violations and not report.enters
     assert Field.GUEST_CR0 in {undecided.field for undecided in report.undecided}
+
+
+def test_a_tpr_threshold_of_zero_needs_no_memory() -> None:
+    vmcs = Vmcs({"PRIMARY_PROCESSOR_BASED_CONTROLS": PrimaryControls.USE_TPR_SHADOW})
+    vmcs.round()
+    assert vmcs.control.primary_processor_based_controls & PrimaryControls.USE_TPR_SHADOW and check(vmcs).enters
+    vmcs["TPR_THRESHOLD"] = 1
+    assert {undecided.rule for undecided in check(vmcs).undecided} == {EntryRule.CTL_TPR_THRESH_VTPR}
 
 
 def test_processor_and_memory_count(machine: Machine) -> None:

@@ -20,6 +20,7 @@ from importlib import metadata as _metadata
 from vmxsim import decode
 from vmxsim.addrspace import AddressSpace, Area, Mapping
 from vmxsim.bitmap import IoBitmap, MsrBitmap
+from vmxsim.campaigns import campaign
 from vmxsim.checking import EntryReport, Processor, Violation, check
 from vmxsim.cpu import Cpu, Guest, Region, RootState, VmxState
 from vmxsim.enums import (Access, CaseVerdict, Cr0, Cr4, Efer, EntryControls, EntryRule, EptBits, EptPerm, EptViolationBits,
@@ -33,7 +34,7 @@ from vmxsim.memory import Frame, Memory
 from vmxsim.outcome import (Completed, CpuException, Entered, EntryFailure, EptMisconfiguration, EptViolation, GuestPageFault,
                             Outcome, Rule, Trail, Translation, VmExit, VmFail)
 from vmxsim.profile import Profile, profile_names
-from vmxsim.replay import ReplayResult, replay
+from vmxsim.replaying import ReplayResult, replay
 from vmxsim.vmcs import Vmcs, VmcsReading
 
 __version__ = _metadata.version("vmxsim")
@@ -45,6 +46,6 @@ __all__ = [
     "InsnRule", "Instruction", "Intercept", "IoBitmap", "Machine", "Mapping", "MemType", "Memory", "Msr", "MsrAccess", "MsrBitmap",
     "Outcome", "PageLevel", "PinControls", "PrimaryControls", "Processor", "Profile", "Region", "ReplayResult", "Rflags",
     "RootState", "Rule", "SecondaryControls", "Trail", "TrailKind", "Translation", "VmExit", "VmFail", "VmInstructionError",
-    "Vmcs", "VmcsReading", "Violation", "VmxMode", "VmxState", "VmxsimError", "WalkRule", "check", "decode", "profile_names",
+    "Vmcs", "VmcsReading", "Violation", "VmxMode", "VmxState", "VmxsimError", "WalkRule", "campaign", "check", "decode", "profile_names",
     "replay",
 ]
