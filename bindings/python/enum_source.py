@@ -174,15 +174,16 @@ GROUPS = (("GuestFields", "GUEST", "GUEST_", "The guest-state area."), ("HostFie
 
 def fields_source(preprocessor: Preprocessor) -> str:
     """One class per area of the VMCS, one attribute per field."""
-    rows = preprocessor.table("vmxcore/defs/vmcs_fields.def", "VMXC_VMCS_FIELD", "e, width, type, name, feature", "#type, #name,")
+    rows = preprocessor.table("vmxcore/defs/vmcs_fields.def", "VMXC_VMCS_FIELD", "e, width, type, name, feature",
+                              "#type, #name,")
     names = {name for _, name in rows}
     unknown = set(FIELD_CLASSES) - names
     if unknown:
         raise SystemExit(f"enum_source.py: no such VMCS fields: {sorted(unknown)}")
     texts = []
     for name, area, prefix, sentence in GROUPS:
-        members = [(python_name(field.removeprefix(prefix).lower()),
-                    f"FieldAttribute(enums.Field.{field}, {'enums.' if field in FIELD_CLASSES else ''}{FIELD_CLASSES.get(field, 'int')})")
+        kinds = {field: f"enums.{FIELD_CLASSES[field]}" if field in FIELD_CLASSES else "int" for _, field in rows}
+        members = [(python_name(field.removeprefix(prefix).lower()), f"FieldAttribute(enums.Field.{field}, {kinds[field]})")
                    for row_area, field in rows if row_area == area]
         texts.append(class_text(name, "FieldGroup", sentence, members))
     heading = ('# SPDX-License-Identifier: Apache-2.0\n'

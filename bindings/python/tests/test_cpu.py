@@ -7,8 +7,8 @@ import typing
 import pytest
 
 from vmxsim import (Access, Completed, Cpu, CpuException, Entered, EntryFailure, EptPerm, EptViolation, ExitReason, Field,
-                    GuestPageFault, Instruction, Machine, PinControls, PrimaryControls, RootState, SecondaryControls, Translation, Vmcs, VmExit,
-                    VmFail, VmInstructionError, VmxMode, WalkRule, errors)
+                    GuestPageFault, Instruction, Machine, PinControls, PrimaryControls, RootState, SecondaryControls, Translation,
+                    Vmcs, VmExit, VmFail, VmInstructionError, VmxMode, WalkRule, errors)
 from vmxsim.enums import InsnRule, InterruptionType, InveptType, InvvpidType, Msr, RegionKind, TaskSource, VmxAbort
 from vmxsim.cpu import Region
 
@@ -128,11 +128,13 @@ def test_guest_actions(running: Cpu) -> None:
     calls: list[tuple[str, typing.Callable[[], typing.Any]]] = [
         ("io", lambda: guest.io(0x60)), ("rdmsr", lambda: guest.rdmsr(0x1b)), ("wrmsr", lambda: guest.wrmsr(0x1b)),
         ("invlpg", lambda: guest.invlpg(0)), ("mov to cr3", lambda: guest.mov_to_cr(3, 0)),
-        ("mov from cr0", lambda: guest.mov_from_cr(0)), ("clts", guest.clts), ("lmsw", lambda: guest.lmsw(1)), ("smsw", guest.smsw),
+        ("mov from cr0", lambda: guest.mov_from_cr(0)), ("clts", guest.clts),
+        ("lmsw", lambda: guest.lmsw(1)), ("smsw", guest.smsw),
         ("lmsw memory", lambda: guest.lmsw(1, 0x1000)), ("mwait", guest.mwait),
         ("mov to dr", lambda: guest.mov_to_dr(0, 0)), ("mov from dr", lambda: guest.mov_from_dr(0)),
         ("xsaves", lambda: guest.xsaves(1)), ("xrstors", lambda: guest.xrstors(1)),
-        ("exception", lambda: guest.exception(13, 0)), ("#BP", lambda: guest.exception(3, kind=InterruptionType.SOFTWARE_EXCEPTION)),
+        ("exception", lambda: guest.exception(13, 0)),
+        ("#BP", lambda: guest.exception(3, kind=InterruptionType.SOFTWARE_EXCEPTION)),
         ("nmi", guest.nmi), ("interrupt", lambda: guest.external_interrupt(0x40)), ("triple fault", guest.triple_fault),
         ("init", guest.init), ("boundary", lambda: guest.boundary(nmi=True)),
     ]

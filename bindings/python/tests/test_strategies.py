@@ -8,8 +8,8 @@ import hypothesis
 from hypothesis import stateful
 from hypothesis import strategies as st
 
-from vmxsim import (AddressSpace, EntryRule, EptPerm, EptViolation, FaultResult, Machine, MemType, Profile, Translation, Vmcs, check,
-                    decode, errors)
+from vmxsim import (AddressSpace, EntryRule, EptPerm, EptViolation, FaultResult, Machine, MemType, PrimaryControls, Profile,
+                    SecondaryControls, Translation, Vmcs, check, decode, errors)
 from vmxsim import strategies as vmx
 
 PAGE, PAGES = 4096, 1536  # three tables of the last level
@@ -37,15 +37,12 @@ def test_a_misconfigured_entry_is_what_the_decoder_calls_wrong(entry: int) -> No
     with Machine(ram="16M") as machine, machine.ept() as ept:
         ept.map(0, 0, PAGE)
         ept.entries[0, 1] = entry
-        with machine.address_space() as space:
-            space.entries._root = ept.eptp & ~0xfff
-            from vmxsim import PrimaryControls, SecondaryControls
-            vmcs = Vmcs({"EPT_POINTER": ept.eptp, "GUEST_CR0": 0x31})
-            vmcs.control.primary_processor_based_controls = PrimaryControls.ACTIVATE_SECONDARY_CONTROLS
-            vmcs.control.secondary_processor_based_controls = SecondaryControls.ENABLE_EPT
-            with machine.cpu() as cpu:
-                cpu.load_guest(vmcs)
-                outcome = cpu.walk(0)
+        vmcs = Vmcs({"EPT_POINTER": ept.eptp, "GUEST_CR0": 0x31})
+        vmcs.control.primary_processor_based_controls = PrimaryControls.ACTIVATE_SECONDARY_CONTROLS
+        vmcs.control.secondary_processor_based_controls = SecondaryControls.ENABLE_EPT
+        with machine.cpu() as cpu:
+            cpu.load_guest(vmcs)
+            outcome = cpu.walk(0)
     present = entry & 7
     assert (type(outcome).__name__ == "EptMisconfiguration") == bool(present and not decode.ept_entry(entry, 1).valid)
 
@@ -85,7 +82,8 @@ class SpaceMachine(stateful.RuleBasedStateMachine):
     def _overlaps(self, gpa: int, size: int) -> bool:
         return any(page in self.pages for page in range(gpa // PAGE, (gpa + size) // PAGE))
 
-    def _map(self, call: typing.Callable[[], None], gpa: int, size: int, replace: bool, new: typing.Callable[[int], Expected]) -> None:
+    def _map(self, call: typing.Callable[[], None], gpa: int, size: int, replace: bool,
+             new: typing.Callable[[int], Expected]) -> None:
         if self._overlaps(gpa, size) and not replace:
             try:
                 call()
@@ -95,14 +93,16 @@ class SpaceMachine(stateful.RuleBasedStateMachine):
         call()
         self._replace(gpa, size, new)
 
-    @stateful.rule(where=vmx.ranges(PAGES), offset=vmx.pages(512), perms=vmx.perms(), kind=vmx.memory_types(), replace=st.booleans())
+    @stateful.rule(where=vmx.ranges(PAGES), offset=vmx.pages(512), perms=vmx.perms(), kind=vmx.memory_types(),
+                   replace=st.booleans())
     def map_linear(self, where: tuple[int, int], offset: int, perms: EptPerm, kind: MemType, replace: bool) -> None:
         gpa, size = where
         hpa = (32 << 20) + offset
         self._map(lambda: self.space.map_linear(gpa, hpa, size, perms, kind, replace=replace), gpa, size, replace,
                   lambda page: Expected(perms, kind, hpa + page * PAGE - gpa, True))
 
-    @stateful.rule(where=vmx.ranges(PAGES), perms=vmx.perms(), kind=vmx.memory_types(), lazy=st.booleans(), replace=st.booleans())
+    @stateful.rule(where=vmx.ranges(PAGES), perms=vmx.perms(), kind=vmx.memory_types(), lazy=st.booleans(),
+                   replace=st.booleans())
     def map_alloc(self, where: tuple[int, int], perms: EptPerm, kind: MemType, lazy: bool, replace: bool) -> None:
         gpa, size = where
         self._map(lambda: self.space.map_alloc(gpa, size, perms, kind, lazy=lazy, replace=replace), gpa, size, replace,

@@ -8,7 +8,8 @@ import typing
 import pytest
 from tree import ROOT
 
-from vmxsim import Cr0, EntryRule, Field, Machine, PrimaryControls, Processor, Profile, Vmcs, check, decode, errors, profile_names, replay
+from vmxsim import (Cr0, EntryRule, Field, Machine, PrimaryControls, Processor, Profile, Vmcs, check, decode, errors, profile_names,
+                    replay)
 from vmxsim.enums import CaseKind, CaseVerdict, ControlWord, EntryOutcomeKind, Msr, VmcsFormat
 from vmxsim.replaying import trace_case
 

@@ -25,8 +25,8 @@ from vmxsim.checking import EntryReport, Processor, Violation, check
 from vmxsim.cpu import Cpu, Guest, Region, RootState, VmxState
 from vmxsim.enums import (Access, CaseVerdict, Cr0, Cr4, Efer, EntryControls, EntryRule, EptBits, EptPerm, EptViolationBits,
                           ExitControls, ExitReason, FaultResult, Field, InsnRule, Instruction, Intercept, MemType, Msr, MsrAccess,
-                          PageLevel, PinControls, PrimaryControls, Rflags, SecondaryControls, TrailKind, VmInstructionError, VmxMode,
-                          WalkRule)
+                          PageLevel, PinControls, PrimaryControls, Rflags, SecondaryControls, TrailKind, VmInstructionError,
+                          VmxMode, WalkRule)
 from vmxsim.ept import Ept, EptMapping
 from vmxsim.errors import VmxsimError
 from vmxsim.machine import Machine
