@@ -145,3 +145,30 @@ def test_results_outlive_the_machine() -> None:
         space.map_alloc(0, 4096)
         rows = space.translate([0, 1])
     assert rows[1]["hpa"] == rows[0]["hpa"] + 1
+
+
+def test_bitmaps_by_element(machine: Machine) -> None:
+    with machine.io_bitmap() as io, machine.msr_bitmap() as msr:
+        io.set(0x70, 2, Intercept.PASSTHROUGH)
+        assert not io.test(0x70, 2) and io.test(0x72) and all(hpa % 4096 == 0 for hpa in io.hpas)
+        io.set_all(Intercept.PASSTHROUGH)
+        assert not io.test(0x72)
+        io.set_all(Intercept.INTERCEPT)
+        assert io.test(0x70)
+        msr.set_range(0x10, 0x20, MsrAccess.READ, Intercept.PASSTHROUGH)
+        assert not msr.test(0x20) and msr.test(0x20, MsrAccess.WRITE) and msr.hpa % 4096 == 0
+        msr.set_all(Intercept.PASSTHROUGH)
+        assert not msr.test(0x21) and msr.covers(0xc0001fff) and not msr.covers(0x2000)
+        msr.set_all(Intercept.INTERCEPT)
+        assert msr.test(0x20)
+
+
+@pytest.mark.parametrize("call", [
+    lambda io, msr: io.set(0x10000), lambda io, msr: io.set(0xffff, 2), lambda io, msr: io.set(0, 3), lambda io, msr: io.test(0, 3),
+    lambda io, msr: io.test(-1), lambda io, msr: io.set_range(5, 4), lambda io, msr: msr.set(0x2000),
+    lambda io, msr: msr.set(0x10, typing.cast(MsrAccess, 4)), lambda io, msr: msr.test(0x10, MsrAccess(0)),
+    lambda io, msr: msr.set_range(0x10, 0xc0000000), lambda io, msr: msr.test(1 << 32),
+])
+def test_what_no_bitmap_has(machine: Machine, call: typing.Callable[[typing.Any, typing.Any], None]) -> None:
+    with machine.io_bitmap() as io, machine.msr_bitmap() as msr, pytest.raises(ValueError):
+        call(io, msr)

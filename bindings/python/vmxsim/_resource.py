@@ -22,6 +22,7 @@ class Resource:
         self._parent = parent
         self._children: weakref.WeakSet[Resource] = weakref.WeakSet()
         self._finalizer: weakref.finalize[typing.Any, typing.Any] | None = None
+        self._open_flag = False  # what every call looks at: asking the finalizer is dear
         self._order = 0
         self._born = 0
         if parent is not None:
@@ -32,14 +33,15 @@ class Resource:
     def _owns(self, free: typing.Callable[..., object], *arguments: object) -> None:
         """`free` runs once: at close, or when the object is collected. What `arguments` refer to lives until then."""
         self._finalizer = weakref.finalize(self, free, *arguments)
+        self._open_flag = True
 
     @property
     def closed(self) -> bool:
         """True after `close`."""
-        return self._finalizer is None or not self._finalizer.alive
+        return not self._open_flag
 
     def _check_open(self) -> None:
-        if self._finalizer is None or not self._finalizer.alive:
+        if not self._open_flag:
             raise Closed(f"this {type(self).__name__} is closed")
 
     def _check_can_close(self) -> None:
@@ -55,6 +57,7 @@ class Resource:
         for child in sorted(self._children, key=lambda each: -each._order):
             child.close()
         assert self._finalizer is not None
+        self._open_flag = False
         self._finalizer()
 
     def __enter__(self: Self) -> Self:

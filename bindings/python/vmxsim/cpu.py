@@ -181,7 +181,9 @@ class Guest(GuestFields):
 
     def _act(self, call: typing.Callable[..., int], *operands: typing.Any) -> Outcome:
         outcome = ffi.new(_OUTCOME)
-        check(call(self._cpu._open(), *operands, outcome), "guest action")
+        status = call(self._cpu._open(), *operands, outcome)
+        if status:
+            check(status, "guest action")
         return from_action(outcome)
 
     def execute(self, instruction: Instruction, **operands: int) -> Outcome:
@@ -314,14 +316,14 @@ class Cpu(Resource):
         found = ffi.new("struct vmxsim_cpu **")
         check(lib.vmxsim_cpu_create(machine._memory, machine.profile._raw, found), "cpu")
         self._raw = found[0]
+        self._result, self._abort = ffi.new(_RESULT), ffi.new(_ABORT)
         self._regions: list[Region] = []
         self._guest_loaded = False
         self._owns(_destroy_cpu, self._raw, machine._memory, machine.profile)
 
     def _open(self) -> typing.Any:
         """The C processor, if everything it lives on is open."""
-        finalizer = self._finalizer
-        if finalizer is None or not finalizer.alive:
+        if not self._open_flag:
             self._check_open()
         return self._raw
 
@@ -445,9 +447,8 @@ class Cpu(Resource):
 
     def enter(self) -> Outcome:
         """VMLAUNCH if the current VMCS is clear, VMRESUME if it is launched: Entered, EntryFailure, VmFail, CpuException."""
-        result = ffi.new(_RESULT)
-        check(lib.vmxpy_enter(self._open(), result), "VM entry")
-        return _from_instruction(result)
+        check(lib.vmxpy_enter(self._open(), self._result), "VM entry")
+        return _from_instruction(self._result)
 
     def exit(self, outcome: Outcome, *, instruction_length: int = 0, idt_vectoring_info: int = 0,
              idt_vectoring_error_code: int = 0, nmi_unblocking: bool = False) -> None:
@@ -460,10 +461,9 @@ class Cpu(Resource):
             raise InvalidInput(f"{type(outcome).__name__} is no VM exit of a guest action")
         known = (instruction_length, idt_vectoring_info, idt_vectoring_error_code, nmi_unblocking)
         context = ffi.NULL if known == _NO_CONTEXT else ffi.new(_CONTEXT, known)
-        abort = ffi.new(_ABORT)
-        check(lib.vmxsim_vm_exit(self._open(), outcome._evidence[1], context, abort), "VM exit")
-        if abort[0]:
-            raise BadState(f"VMX abort: {VmxAbort(abort[0]).name}")
+        check(lib.vmxsim_vm_exit(self._open(), outcome._evidence[1], context, self._abort), "VM exit")
+        if self._abort[0]:
+            raise BadState(f"VMX abort: {VmxAbort(self._abort[0]).name}")
 
     def walk(self, gva: typing.Any, access: Access = Access.READ, size: int = 1) -> typing.Any:
         """What the guest's access comes to, without its data, of an address or of an array of addresses.
