@@ -21,8 +21,8 @@ def main() -> None:
         field = violation.fields[0]
         print(f"\n{violation.rule.id}: {violation.rule.text}")
         print(f"  {field.name} = {vmcs[field]:#x}" + (f", bits {violation.offending:#x}" if violation.offending else ""))
-        if violation.change:
-            print(f"  change: {violation.change.field.name} = {violation.change.value:#x}")
+        for change in violation.changes:
+            print(f"  change: {change.field.name} = {change.value:#x}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_guest_actions(running: Cpu) -> None:
         ("invlpg", lambda: guest.invlpg(0)), ("mov to cr3", lambda: guest.mov_to_cr(3, 0)),
         ("mov from cr0", lambda: guest.mov_from_cr(0)), ("clts", guest.clts),
         ("lmsw", lambda: guest.lmsw(1)), ("smsw", guest.smsw),
-        ("lmsw memory", lambda: guest.lmsw(1, 0x1000)), ("mwait", guest.mwait),
+        ("lmsw memory", lambda: guest.lmsw(1, 0x1000)), ("mwait", guest.mwait), ("pause", lambda: guest.pause(5)),
         ("mov to dr", lambda: guest.mov_to_dr(0, 0)), ("mov from dr", lambda: guest.mov_from_dr(0)),
         ("xsaves", lambda: guest.xsaves(1)), ("xrstors", lambda: guest.xrstors(1)),
         ("exception", lambda: guest.exception(13, 0)),

@@ -8,8 +8,8 @@ import typing
 import pytest
 from tree import ROOT
 
-from vmxsim import (Cr0, EntryRule, Field, Machine, PrimaryControls, Processor, Profile, Vmcs, check, decode, errors, profile_names,
-                    replay)
+from vmxsim import (Cr0, EntryRule, ExitReason, Field, Machine, PrimaryControls, Processor, Profile, Vmcs, check, decode, errors,
+                    profile_names, replay)
 from vmxsim.enums import CaseKind, CaseVerdict, ControlWord, EntryOutcomeKind, Msr, VmcsFormat
 from vmxsim.replaying import trace_case
 
@@ -93,8 +93,7 @@ def test_a_report_says_what_to_change() -> None:
     report = check(vmcs)
     (violation,) = report
     assert violation.rule == EntryRule.RFLAGS_RSVD and violation.fields[0] == Field.GUEST_RFLAGS
-    assert violation.change is not None
-    vmcs[violation.change.field] = violation.change.value
+    violation.apply(vmcs)
     assert check(vmcs).enters
     assert report.outcomes[0].kind == EntryOutcomeKind.FAILURE and report.outcomes[0].number == 33
     assert "RFLAGS.RSVD" in report.explain() and len(report) == 1 and report and not report.enters
@@ -189,7 +188,8 @@ def test_a_recording_that_is_none(tmp_path: typing.Any) -> None:
     (decode.ept_qualification(0x184), "fetch"), (decode.eptp(0x1000), "root table"), (decode.ept_entry(7, 1), "rights"),
     (decode.page_fault_error(2), "W/R"), (decode.controls(ControlWord.PIN, 1), "External-interrupt exiting"),
     (decode.access_rights(0xa09b), "type"), (decode.interruption_info(0x80000b0e), "vector"),
-    (decode.io_qualification(0x600000), "port"), (decode.cr_qualification(3), "control register"),
+    (decode.exit_qualification(ExitReason.IO_INSTRUCTION, 0x600000), "port"), (decode.exit_reason(0x80000021), "basic"),
+    (decode.instruction_info(ExitReason.VMREAD, 0), "register"), (decode.io_qualification(0x600000), "port"), (decode.cr_qualification(3), "control register"),
 ])
 def test_words_are_taken_apart(decoded: decode.Decoded, name: str) -> None:
     assert any(name.lower() in field.name.lower() for field in decoded.fields), [field.name for field in decoded.fields]

@@ -47,7 +47,7 @@ class Processor:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """Write this value to this field, and the rule holds."""
+    """A field and the value that it should have."""
 
     field: Field
     value: int
@@ -62,10 +62,15 @@ class Violation:
     """What the rule looked at; the first is at fault."""
     offending: int
     """Bits of the first field that break the rule; 0: not a matter of bits."""
-    change: Change | None
-    """None: no single field can satisfy the rule."""
+    changes: tuple[Change, ...]
+    """Make all of them and the rule holds. None: no field can satisfy it."""
     qualification: int
     qualification_varies: bool
+
+    def apply(self, vmcs: Vmcs) -> None:
+        """Makes the changes."""
+        for change in self.changes:
+            vmcs[change.field] = change.value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,19 +129,18 @@ class EntryReport:
             take_text(lib.vmxsim_explain_entry_json(*self._evidence[:2]))))
 
     def _repr_html_(self) -> str:
-        def change(violation: Violation) -> str:
-            return f"{violation.change.field.name} = {violation.change.value:#x}" if violation.change else ""
+        def changes(violation: Violation) -> str:
+            return ", ".join(f"{change.field.name} = {change.value:#x}" for change in violation.changes)
 
-        return html_table(("rule", "what must hold", "field", "bits at fault", "change"),
-                          ((v.rule.id, v.rule.text, v.fields[0].name if v.fields else "", f"{v.offending:#x}", change(v))
+        return html_table(("rule", "what must hold", "field", "bits at fault", "changes"),
+                          ((v.rule.id, v.rule.text, v.fields[0].name if v.fields else "", f"{v.offending:#x}", changes(v))
                            for v in self.violations))
 
 
 def _violation(raw: typing.Any) -> Violation:
     fields = tuple(field for field in (field_at(raw.field[i]) for i in range(raw.field_count)) if field is not None)
-    changed = field_at(raw.change.ordinal)
-    return Violation(EntryRule(raw.rule), fields, raw.offending, Change(changed, raw.change.value) if changed else None,
-                     raw.qualification, bool(raw.qualification_varies))
+    changes = tuple(Change(_FIELDS[raw.change[i].ordinal], raw.change[i].value) for i in range(raw.change_count))
+    return Violation(EntryRule(raw.rule), fields, raw.offending, changes, raw.qualification, bool(raw.qualification_varies))
 
 
 def entry_report(given: typing.Any, raw: typing.Any, *kept: object) -> EntryReport:

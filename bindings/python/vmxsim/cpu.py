@@ -138,7 +138,7 @@ class Guest(GuestFields):
     # ---- Memory ----
 
     def access(self, kind: Access, gva: int, size: int = 8, data: bytes = b"", *, implicit: bool = False,
-               shadow_stack: bool = False, trail: bool = True) -> Outcome:
+               shadow_stack: bool = False, event_delivery: bool = False, trail: bool = True) -> Outcome:
         """One access to a linear address, through guest paging and EPT.
 
         Parameters
@@ -149,13 +149,15 @@ class Guest(GuestFields):
             What a write or read-modify-write stores.
         implicit
             An implicit supervisor-mode access, whatever the CPL.
+        event_delivery
+            Part of the delivery of an event through the IDT.
         trail
             Whether to keep the entries that the walk read.
         """
         raw = self._cpu._open()
         access = ffi.new(_ACCESS)
         access.type, access.linear, access.size = kind, gva, size
-        access.implicit, access.shadow_stack = implicit, shadow_stack
+        access.implicit, access.shadow_stack, access.event_delivery = implicit, shadow_stack, event_delivery
         if data:
             if len(data) != size:
                 raise InvalidInput(f"{len(data)} bytes of data for an access of {size}")
@@ -200,9 +202,9 @@ class Guest(GuestFields):
         """RDMSR with this value in ECX."""
         return self._act(lib.vmxsim_guest_rdmsr, msr)
 
-    def wrmsr(self, msr: int) -> Outcome:
-        """WRMSR with this value in ECX."""
-        return self._act(lib.vmxsim_guest_wrmsr, msr)
+    def wrmsr(self, msr: int, value: int = 0) -> Outcome:
+        """WRMSR with this MSR in ECX and this value in EDX:EAX."""
+        return self._act(lib.vmxsim_guest_wrmsr, msr, value)
 
     def invlpg(self, gva: int) -> Outcome:
         """INVLPG."""
@@ -211,6 +213,10 @@ class Guest(GuestFields):
     def mwait(self, armed: bool = False) -> Outcome:
         """MWAIT; `armed`: a MONITOR has armed the hardware."""
         return self._act(lib.vmxsim_guest_mwait, armed)
+
+    def pause(self, tsc: int) -> Outcome:
+        """PAUSE when a counter that runs at the rate of the TSC stands at `tsc`."""
+        return self._act(lib.vmxsim_guest_pause, tsc)
 
     def xsaves(self, mask: int, **operands: int) -> Outcome:
         """XSAVES with this mask in EDX:EAX."""

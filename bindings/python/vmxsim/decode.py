@@ -6,12 +6,12 @@ import dataclasses
 import typing
 
 from vmxsim._vmxsim import ffi, lib
-from vmxsim.enums import ControlWord
+from vmxsim.enums import ControlWord, ExitReason, InterruptionField
 from vmxsim.outcome import html_table
 from vmxsim.profile import Profile, as_profile, take_text
 
 __all__ = ["Decoded", "DecodedField", "access_rights", "controls", "cr_qualification", "ept_entry", "ept_qualification", "eptp",
-           "interruption_info", "io_qualification", "page_fault_error"]
+           "exit_qualification", "exit_reason", "instruction_info", "interruption_info", "io_qualification", "page_fault_error"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Decoded:
                           ((f"{f.high}:{f.low}", f"{f.value:#x}", f.name, f.meaning) for f in self.fields))
 
 
-def _decode(call: typing.Callable[..., None], *arguments: typing.Any) -> Decoded:
+def _decode(call: typing.Callable[..., object], *arguments: typing.Any) -> Decoded:
     raw = ffi.new("struct vmxsim_decoded *")
     call(*arguments, raw)
     fields = (raw.field[i] for i in range(raw.count))
@@ -93,9 +93,24 @@ def access_rights(rights: int) -> Decoded:
     return _decode(lib.vmxsim_decode_access_rights, rights)
 
 
-def interruption_info(information: int) -> Decoded:
-    """Interruption information."""
-    return _decode(lib.vmxsim_decode_interruption_info, information)
+def interruption_info(information: int, field: InterruptionField = InterruptionField.ANY) -> Decoded:
+    """Interruption information; what it may hold depends on the field that holds it."""
+    return _decode(lib.vmxsim_decode_interruption_info, field, information)
+
+
+def exit_qualification(reason: ExitReason, qualification: int, vector: int = 0) -> Decoded:
+    """The exit qualification of a VM exit for this reason (of reason 0: due to this vector)."""
+    return _decode(lib.vmxsim_decode_exit_qualification, ExitReason(reason), vector, qualification)
+
+
+def instruction_info(reason: ExitReason, information: int) -> Decoded:
+    """The VM-exit instruction information of a VM exit for this reason."""
+    return _decode(lib.vmxsim_decode_instruction_info, ExitReason(reason), information)
+
+
+def exit_reason(reason: int) -> Decoded:
+    """The exit-reason field: 32 bits."""
+    return _decode(lib.vmxsim_decode_exit_reason, reason)
 
 
 def io_qualification(qualification: int) -> Decoded:
