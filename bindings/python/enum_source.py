@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import os
+import pathlib
 import re
 import typing
 
@@ -172,7 +173,20 @@ GROUPS = (("GuestFields", "GUEST", "GUEST_", "The guest-state area."), ("HostFie
           ("ExitFields", "READ_ONLY", "", "VM-exit information fields."))
 
 
-def fields_source(preprocessor: Preprocessor) -> str:
+def dump_table(preprocessor: Preprocessor, path: pathlib.Path) -> str:
+    """Which key of a kernel's dump shows a field: section, subject, key, field, digits; pairs: both fields."""
+    columns = "#section, subject, key, #field, digits,"
+    single = preprocessor.table(str(path), "DUMP_KEY", "section, subject, key, field, digits", columns,
+                                "DUMP_PAIR DUMP_STATUS DUMP_IGNORED")
+    pairs = preprocessor.table(str(path), "DUMP_PAIR", "section, subject, key, first, second", "#section, key, #first, #second,",
+                               "DUMP_KEY DUMP_STATUS DUMP_IGNORED")
+    lines = [f"    ({section!r}, {subject!r}, {key!r}, enums.Field.{field}, {digits}),"
+             for section, subject, key, field, digits in single]
+    pair_lines = [f"    ({section!r}, {key!r}, enums.Field.{first}, enums.Field.{second})," for section, key, first, second in pairs]
+    return "\n".join(["DUMP_KEYS = (", *lines, ")", "DUMP_PAIRS = (", *pair_lines, ")"]) + "\n"
+
+
+def fields_source(preprocessor: Preprocessor, dump_keys: pathlib.Path) -> str:
     """One class per area of the VMCS, one attribute per field."""
     rows = preprocessor.table("vmxcore/defs/vmcs_fields.def", "VMXC_VMCS_FIELD", "e, width, type, name, feature",
                               "#type, #name,")
@@ -190,7 +204,7 @@ def fields_source(preprocessor: Preprocessor) -> str:
                '"""VMCS fields as attributes. Generated from the C headers by generate.py."""\n'
                "from __future__ import annotations\n\n"
                "from vmxsim import enums\nfrom vmxsim._fields import FieldAttribute, FieldGroup\n\n\n")
-    return heading + "\n\n".join(texts)
+    return heading + "\n\n".join([*texts, dump_table(preprocessor, dump_keys)])
 
 
 def python_source(preprocessor: Preprocessor, enums: dict[str, Members], values: Members) -> str:

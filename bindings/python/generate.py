@@ -73,9 +73,10 @@ class Preprocessor:
         found = re.findall(r'@@"(\w+)"(.*?)@@', self.run(text, "-P"), re.DOTALL)
         return {name: " ".join(expansion.split()) for name, expansion in found}
 
-    def table(self, name: str, macro: str, parameters: str, columns: str) -> list[list[str]]:
-        """The rows of an X-macro table. `columns` are its parameters as wanted, text in #quotes."""
-        text = f'#define {macro}({parameters}) @@ROW {columns}\n#include "{name}"\n'
+    def table(self, name: str, macro: str, parameters: str, columns: str, others: str = "") -> list[list[str]]:
+        """The rows of an X-macro table. `columns` are its parameters as wanted, text in #quotes; `others`: its other macros."""
+        text = "".join(f"#define {other}(...)\n" for other in others.split())
+        text += f'#define {macro}({parameters}) @@ROW {columns}\n#include "{name}"\n'
         rows = re.findall(r"@@ROW (.*)", self.run(text, "-P").replace("@@ROW", "\n@@ROW"))
         return [list(ast.literal_eval(f"[{row.strip()}]")) for row in rows]
 
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--compiler", required=True, help="the C compiler, for its preprocessor")
     parser.add_argument("--include", required=True, type=pathlib.Path, help="the folder of the public headers")
     parser.add_argument("--own", required=True, type=pathlib.Path, help="the folder of the binding's own C headers")
+    parser.add_argument("--dump-keys", required=True, type=pathlib.Path, help="the table of what a kernel's dump calls fields")
     parser.add_argument("--module", required=True, type=pathlib.Path, help="C source to write")
     parser.add_argument("--enums", required=True, type=pathlib.Path, help="Python source to write")
     parser.add_argument("--fields", required=True, type=pathlib.Path, help="Python source to write: VMCS fields as attributes")
@@ -160,7 +162,7 @@ def main() -> None:
     values = macro_values(preprocessor.macros(), {name: value for members in enums.values() for name, value in members.items()})
     write_module(arguments.module, preprocessor, declarations, values)
     arguments.enums.write_text(enum_source.python_source(preprocessor, enums, values))
-    arguments.fields.write_text(enum_source.fields_source(preprocessor))
+    arguments.fields.write_text(enum_source.fields_source(preprocessor, arguments.dump_keys.resolve()))
 
 
 if __name__ == "__main__":

@@ -135,6 +135,16 @@ def test_reading_a_kernel_log() -> None:
     assert "RFLAGS.RSVD" in {violation.rule.id for violation in check(reading.vmcs)}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_printed_as_a_kernel_does_is_read_again(seed: int) -> None:
+    vmcs = Vmcs.valid()
+    vmcs.break_rules(3, seed)
+    again = Vmcs.from_linux(vmcs.to_linux())
+    assert {difference.b for difference in vmcs.diff(again)} == {None}  # fields that a dump does not show
+    assert 100 < len(again) < 206
+    assert Vmcs.from_linux(again.to_linux()) == again
+
+
 def test_reading_json() -> None:
     reading = Vmcs.parse(json.dumps({"vmcs": {"GUEST_CR0": "0x31"}, "profile": "skylake"}))
     assert reading.vmcs.to_dict() == {"GUEST_CR0": 0x31} and reading.profile == Profile("skylake")

@@ -9,7 +9,7 @@ import typing
 from vmxsim._vmxsim import ffi, lib
 from vmxsim.enums import EntryRule, Field, VmcsFormat
 from vmxsim.errors import InvalidInput, check
-from vmxsim.fields import ControlFields, ExitFields, GuestFields, HostFields
+from vmxsim.fields import DUMP_KEYS, DUMP_PAIRS, ControlFields, ExitFields, GuestFields, HostFields
 from vmxsim.outcome import html_table
 from vmxsim.profile import Profile, as_profile, take_text
 
@@ -181,6 +181,24 @@ class Vmcs(typing.MutableMapping[FieldKey, int]):
     def from_linux(cls, text: str) -> Vmcs:
         """What KVM's dump_vmcs() prints, with whatever a log puts before each line. Fields it does not show are not known."""
         return cls.parse(text, VmcsFormat.LINUX).vmcs
+
+    def to_linux(self) -> str:
+        """The known fields in the form of a kernel's dump, one key per line: those that the kernel prints.
+
+        `from_linux` and ``vmxsim check`` read it.
+
+        >>> print(Vmcs.from_dict({"GUEST_RIP": 5}, others_known=False).to_linux())
+        *** Guest State ***
+        RIP = 0x0000000000000005
+        """
+        lines: list[str] = []
+        for section in ("GUEST", "HOST", "CONTROL"):
+            shown = [f"{subject} {key}=0x{self[field]:0{digits}x}".strip() if subject else f"{key} = 0x{self[field]:0{digits}x}"
+                     for part, subject, key, field, digits in DUMP_KEYS if part == section and field in self]
+            shown += [f"{key}={self[first]:04x}:{self[second]:016x}"
+                      for part, key, first, second in DUMP_PAIRS if part == section and first in self and second in self]
+            lines += [f"*** {section.capitalize()} State ***", *shown] if shown else []
+        return "\n".join(lines)
 
     # ---- Comparing ----
 
