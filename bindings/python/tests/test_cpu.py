@@ -233,3 +233,9 @@ def test_closed(machine: Machine, cpu: Cpu) -> None:
 def test_no_vmcs(cpu: Cpu) -> None:
     with pytest.raises(errors.BadState):
         cpu.vmcs["GUEST_CR0"]
+
+
+def test_no_action_hides_a_register(cpu: Cpu) -> None:
+    from vmxsim.fields import GuestFields
+    actions = {name for name in vars(type(cpu.guest)) if not name.startswith("_")}
+    assert not actions & {name for name in vars(GuestFields) if not name.startswith("_")}

@@ -13,7 +13,7 @@ from vmxsim.enums import (Cr0, EptPerm, FaultResult, Field, MemType, PageLevel, 
 from vmxsim.ept import EptEntries, flags_memory_type, map_flags
 from vmxsim.errors import InvalidInput, NotFound, Unsupported, check
 from vmxsim.machine import Machine, ept_config
-from vmxsim.outcome import EptMisconfiguration, EptViolation, from_row, html_table
+from vmxsim.outcome import EptViolation, Outcome, from_row, html_table
 from vmxsim.profile import parse_size
 from vmxsim.vmcs import Vmcs
 
@@ -247,6 +247,11 @@ class AddressSpace(Resource):
             probe.load_guest(vmcs)
             self._probe = probe
         return self._probe
+
+    @typing.overload
+    def translate(self, gpa: int, access: EptPerm = EptPerm.R) -> Outcome: ...
+    @typing.overload
+    def translate(self, gpa: typing.Any, access: EptPerm = EptPerm.R) -> typing.Any: ...
 
     def translate(self, gpa: typing.Any, access: EptPerm = EptPerm.R) -> typing.Any:
         """What a processor makes of an access to a guest-physical address: it walks the tables that are in memory.

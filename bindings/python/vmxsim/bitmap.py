@@ -60,6 +60,11 @@ class IoBitmap(Resource):
         call = lib.vmxc_io_bitmap_intercept_all if intercept else lib.vmxc_io_bitmap_passthrough_all
         check(call(self._raw), "I/O bitmap")
 
+    @typing.overload
+    def test(self, port: int, size: int = 1) -> bool: ...
+    @typing.overload
+    def test(self, port: typing.Any, size: int = 1) -> typing.Any: ...
+
     def test(self, port: typing.Any, size: int = 1) -> typing.Any:
         """Whether an access of `size` bytes causes a VM exit: of a port, or of an array of ports (an array of truth values)."""
         self._check_open()
@@ -131,6 +136,11 @@ class MsrBitmap(Resource):
         self._check_open()
         call = lib.vmxc_msr_bitmap_intercept_all if intercept else lib.vmxc_msr_bitmap_passthrough_all
         check(call(self._raw), "MSR bitmap")
+
+    @typing.overload
+    def test(self, msr: int, access: MsrAccess = MsrAccess.READ) -> bool: ...
+    @typing.overload
+    def test(self, msr: typing.Any, access: MsrAccess = MsrAccess.READ) -> typing.Any: ...
 
     def test(self, msr: typing.Any, access: MsrAccess = MsrAccess.READ) -> typing.Any:
         """Whether an access causes a VM exit: of an MSR, or of an array of MSRs (an array of truth values)."""

@@ -471,6 +471,11 @@ class Cpu(Resource):
         if self._abort[0]:
             raise BadState(f"VMX abort: {VmxAbort(self._abort[0]).name}")
 
+    @typing.overload
+    def walk(self, gva: int, access: Access = Access.READ, size: int = 1) -> Outcome: ...
+    @typing.overload
+    def walk(self, gva: typing.Any, access: Access = Access.READ, size: int = 1) -> typing.Any: ...
+
     def walk(self, gva: typing.Any, access: Access = Access.READ, size: int = 1) -> typing.Any:
         """What the guest's access comes to, without its data, of an address or of an array of addresses.
 

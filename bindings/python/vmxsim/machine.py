@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
     from vmxsim.bitmap import IoBitmap, MsrBitmap
     from vmxsim.cpu import Cpu
     from vmxsim.ept import Ept
+    from vmxsim.outcome import Outcome
 
 __all__ = ["Machine"]
 
@@ -113,6 +114,11 @@ class Machine(Resource):
         if len(spaces) != 1:
             raise InvalidInput(f"the machine has {len(spaces)} address spaces; ask the one that is meant")
         return spaces[0]
+
+    @typing.overload
+    def translate(self, gpa: int, access: EptPerm = EptPerm.R) -> Outcome: ...
+    @typing.overload
+    def translate(self, gpa: typing.Any, access: EptPerm = EptPerm.R) -> typing.Any: ...
 
     def translate(self, gpa: typing.Any, access: EptPerm = EptPerm.R) -> typing.Any:
         """`AddressSpace.translate` of the machine's only address space."""
