@@ -65,6 +65,7 @@ class SpaceMachine(stateful.RuleBasedStateMachine):
         self.space: AddressSpace = self.machine.address_space(0, PAGES * PAGE)
         self.pages: dict[int, Expected] = {}
         self.bytes: dict[int, int] = {}  # gpa of alloc memory -> byte written
+        self.remembered: tuple[dict[int, Expected], dict[int, int], str] | None = None
 
     def teardown(self) -> None:
         self.space.close()
@@ -160,6 +161,20 @@ class SpaceMachine(stateful.RuleBasedStateMachine):
         if found.hpa is None:
             self.pages[gpa // PAGE] = found._replace(backed=True)
             self.bytes[gpa] = byte
+
+    @stateful.rule()
+    def remember(self) -> None:
+        self.machine.drop_snapshot()
+        self.machine.snapshot()
+        self.remembered = (dict(self.pages), dict(self.bytes), self.machine.digest())
+
+    @stateful.precondition(lambda self: self.remembered is not None)
+    @stateful.rule()
+    def go_back(self) -> None:
+        self.machine.restore()
+        assert self.remembered is not None
+        self.pages, self.bytes = dict(self.remembered[0]), dict(self.remembered[1])
+        assert self.machine.digest() == self.remembered[2]
 
     @stateful.rule()
     def merge(self) -> None:

@@ -6,9 +6,18 @@ import types
 import typing
 import weakref
 
-from vmxsim.errors import Closed
+from vmxsim._vmxsim import ffi, lib
+from vmxsim.errors import Closed, check
+
+if typing.TYPE_CHECKING:
+    from vmxsim.machine import Machine
 
 Self = typing.TypeVar("Self", bound="Resource")
+
+
+def _end_value(free: typing.Callable[[typing.Any], object], raw: typing.Any, memory: typing.Any) -> None:
+    lib.vmxsim_snapshot_unregister(memory, raw)
+    free(raw)
 
 
 class Resource:
@@ -17,6 +26,8 @@ class Resource:
     A child keeps its parent alive. Closing a parent closes its children first. Closing twice is harmless; any other use
     afterwards raises `Closed`.
     """
+
+    _raw: typing.Any
 
     def __init__(self, parent: Resource | None) -> None:
         self._parent = parent
@@ -34,6 +45,28 @@ class Resource:
         """`free` runs once: at close, or when the object is collected. What `arguments` refer to lives until then."""
         self._finalizer = weakref.finalize(self, free, *arguments)
         self._open_flag = True
+
+    def _owns_value(self, machine: Machine, free: typing.Callable[[typing.Any], object]) -> None:
+        """`self._raw` is a plain C value on this machine: it goes with snapshots, and `free` ends it."""
+        check(lib.vmxsim_snapshot_register(machine._memory, self._raw, ffi.sizeof(self._raw[0])), type(self).__name__)
+        self._owns(_end_value, free, self._raw, machine._memory)
+
+    def _twin(self, machine: Machine) -> Resource | None:
+        """The same object on a clone of its machine; None: the clone makes its own."""
+        raise NotImplementedError
+
+    def _twins_made(self, machine: Machine) -> None:
+        """Every object on the machine has its twin now: what refers to others can be joined."""
+
+    def _twin_value(self: Self, machine: Machine, free: typing.Callable[[typing.Any], object], *owners: str) -> Self:
+        """A copy of a plain C value; `owners`: the members, "" for itself, that name the HAL."""
+        twin = type(self).__new__(type(self))
+        Resource.__init__(twin, machine)
+        twin._raw = ffi.new(ffi.typeof(self._raw), self._raw[0])
+        for owner in owners:
+            (getattr(twin._raw, owner) if owner else twin._raw).hal = machine._hal
+        twin._owns_value(machine, free)
+        return twin
 
     @property
     def closed(self) -> bool:

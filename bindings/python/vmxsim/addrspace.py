@@ -85,10 +85,6 @@ def vmxpy_on_run(context: typing.Any, run: typing.Any) -> int:
     return 0
 
 
-def _fini_space(raw: typing.Any, memory: typing.Any) -> None:
-    lib.vmxc_addrspace_fini(raw)
-
-
 class AddressSpace(Resource):
     """A guest's physical address space.
 
@@ -124,10 +120,17 @@ class AddressSpace(Resource):
         length = (1 << width) - base if size is None else parse_size(size)
         self._raw = ffi.new("struct vmxc_addrspace *")
         check(lib.vmxc_addrspace_init(self._raw, machine._hal, config, base, length), "address space")
-        self._owns(_fini_space, self._raw, machine._memory)
+        self._owns_value(machine, lib.vmxc_addrspace_fini)
         self._probe: Cpu | None = None
         self._rights: dict[EptPerm, int] = {}
         self.entries = EptEntries(machine, int(self._raw.ept.root_hpa), levels)
+
+    def _twin(self, machine: Machine) -> AddressSpace:
+        twin = self._twin_value(machine, lib.vmxc_addrspace_fini, "ept", "areas")
+        twin._machine, twin._mode_based_execute = machine, self._mode_based_execute
+        twin._probe, twin._rights = None, {}
+        twin.entries = EptEntries(machine, self.entries._root, self.entries._levels)
+        return twin
 
     # ---- Changing ----
 
@@ -235,7 +238,7 @@ class AddressSpace(Resource):
 
     def _processor(self) -> Cpu:
         """A processor that runs with this space and without guest paging."""
-        if self._probe is None:
+        if self._probe is None or self._probe.closed:
             vmcs = Vmcs()
             vmcs[Field.PRIMARY_PROCESSOR_BASED_CONTROLS] = PrimaryControls.ACTIVATE_SECONDARY_CONTROLS
             execute = SecondaryControls.MODE_BASED_EXECUTE_CONTROL if self._mode_based_execute else 0
@@ -243,6 +246,7 @@ class AddressSpace(Resource):
             vmcs[Field.EPT_POINTER] = self.eptp
             vmcs[Field.GUEST_CR0] = Cr0.PE | Cr0.ET | Cr0.NE
             probe = Cpu(self._machine)
+            probe._is_probe = True
             self._children.add(probe)
             probe.load_guest(vmcs)
             self._probe = probe
@@ -273,7 +277,9 @@ class AddressSpace(Resource):
             For an array; columns as of `vmxsim.arrays.Row`. Without numpy `vmxsim.arrays.Rows`.
         """
         self._check_open()
-        cpu = self._probe or self._processor()
+        cpu = self._probe
+        if cpu is None or not cpu._open_flag:  # a restore ends what is younger than its snapshot
+            cpu = self._processor()
         rights = self._rights.get(access) or self._new_rights(access)
         if isinstance(gpa, int):
             row = ffi.new(_ROW)

@@ -14,14 +14,6 @@ from vmxsim.machine import Machine
 __all__ = ["IoBitmap", "MsrBitmap"]
 
 
-def _fini_io(raw: typing.Any, memory: typing.Any) -> None:
-    lib.vmxc_io_bitmap_fini(raw)
-
-
-def _fini_msr(raw: typing.Any, memory: typing.Any) -> None:
-    lib.vmxc_msr_bitmap_fini(raw)
-
-
 class IoBitmap(Resource):
     """I/O bitmaps A and B: which ports cause VM exits.
 
@@ -36,7 +28,10 @@ class IoBitmap(Resource):
         super().__init__(machine)
         self._raw = ffi.new("struct vmxc_io_bitmap *")
         check(lib.vmxc_io_bitmap_init(self._raw, machine._hal, everything), "I/O bitmap")
-        self._owns(_fini_io, self._raw, machine._memory)
+        self._owns_value(machine, lib.vmxc_io_bitmap_fini)
+
+    def _twin(self, machine: Machine) -> IoBitmap:
+        return self._twin_value(machine, lib.vmxc_io_bitmap_fini, "a", "b")
 
     @property
     def hpas(self) -> tuple[int, int]:
@@ -105,7 +100,10 @@ class MsrBitmap(Resource):
         super().__init__(machine)
         self._raw = ffi.new("struct vmxc_msr_bitmap *")
         check(lib.vmxc_msr_bitmap_init(self._raw, machine._hal, everything), "MSR bitmap")
-        self._owns(_fini_msr, self._raw, machine._memory)
+        self._owns_value(machine, lib.vmxc_msr_bitmap_fini)
+
+    def _twin(self, machine: Machine) -> MsrBitmap:
+        return self._twin_value(machine, lib.vmxc_msr_bitmap_fini, "frame")
 
     @property
     def hpa(self) -> int:

@@ -41,10 +41,6 @@ class VmxState:
     aborted: bool
 
 
-def _fini_region(raw: typing.Any, memory: typing.Any) -> None:
-    lib.vmxc_region_fini(raw)
-
-
 class Region(Resource):
     """A VMXON or VMCS region: a frame with the processor's revision identifier."""
 
@@ -53,7 +49,10 @@ class Region(Resource):
         super().__init__(machine)
         self._raw = ffi.new("struct vmxc_region *")
         check(lib.vmxc_region_init_for(self._raw, machine._hal, machine.profile.msr(Msr.VMX_BASIC), kind), "region")
-        self._owns(_fini_region, self._raw, machine._memory)
+        self._owns_value(machine, lib.vmxc_region_fini)
+
+    def _twin(self, machine: Machine) -> Region:
+        return self._twin_value(machine, lib.vmxc_region_fini, "frame")
 
     @property
     def hpa(self) -> int:
@@ -318,14 +317,32 @@ class Cpu(Resource):
     def __init__(self, machine: Machine) -> None:
         machine._check_open()
         super().__init__(machine)
-        self._machine = machine
         found = ffi.new("struct vmxsim_cpu **")
         check(lib.vmxsim_cpu_create(machine._memory, machine.profile._raw, found), "cpu")
-        self._raw = found[0]
+        self._hold(machine, found[0])
+
+    def _hold(self, machine: Machine, raw: typing.Any) -> None:
+        self._machine, self._raw = machine, raw
         self._result, self._abort = ffi.new(_RESULT), ffi.new(_ABORT)
         self._regions: list[Region] = []
         self._guest_loaded = False
+        self._is_probe = False  # of an address space, which makes another one when it needs one
         self._owns(_destroy_cpu, self._raw, machine._memory, machine.profile)
+
+    def _twin(self, machine: Machine) -> Cpu | None:
+        if self._is_probe:
+            return None
+        found = ffi.new("struct vmxsim_cpu **")
+        check(lib.vmxsim_cpu_clone(self._raw, machine._memory, found), "cpu")
+        twin = Cpu.__new__(Cpu)
+        Resource.__init__(twin, machine)
+        twin._hold(machine, found[0])
+        twin._guest_loaded = self._guest_loaded
+        return twin
+
+    def _twins_made(self, machine: Machine) -> None:
+        regions = [region for region in self._regions if not region.closed]
+        machine.twin_of(self)._regions = [machine.twin_of(region) for region in regions]
 
     def _open(self) -> typing.Any:
         """The C processor, if everything it lives on is open."""

@@ -104,7 +104,7 @@ class EptEntries:
         self._machine.memory.write64(self.address(*key), value)
 
 
-def _fini_ept(raw: typing.Any, memory: typing.Any) -> None:
+def _fini_ept(raw: typing.Any) -> None:
     lib.vmxc_ept_fini(raw, ffi.NULL, ffi.NULL)
 
 
@@ -135,8 +135,13 @@ class Ept(Resource):
         config = ept_config(machine.profile, levels, largest_page, accessed_dirty, mode_based_execute)
         self._raw = ffi.new("struct vmxc_ept *")
         check(lib.vmxc_ept_init(self._raw, machine._hal, config), "EPT")
-        self._owns(_fini_ept, self._raw, machine._memory)
+        self._owns_value(machine, _fini_ept)
         self.entries = EptEntries(machine, int(self._raw.root_hpa), levels)
+
+    def _twin(self, machine: Machine) -> Ept:
+        twin = self._twin_value(machine, _fini_ept, "")
+        twin.entries = EptEntries(machine, self.entries._root, self.entries._levels)
+        return twin
 
     @property
     def eptp(self) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import typing
+import weakref
 
 from vmxsim._resource import Resource
 from vmxsim._vmxsim import ffi, lib
 from vmxsim.enums import EptPerm, Intercept, PageLevel
-from vmxsim.errors import InvalidInput, check
+from vmxsim.errors import BadState, Busy, InvalidInput, NotFound, check
 from vmxsim.memory import FrameAllocator, Memory, TraceEvent
 from vmxsim.profile import Profile, as_profile, parse_size
 
@@ -22,6 +23,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Machine"]
 
+Twin = typing.TypeVar("Twin", bound=Resource)
 Ram = typing.Union[int, str, typing.Sequence[typing.Tuple[int, typing.Union[int, str]]]]
 
 
@@ -52,8 +54,7 @@ class Machine(Resource):
 
     def __init__(self, ram: Ram = "64M", profile: Profile | str | os.PathLike[str] = "icelake", *,
                  frames: tuple[int, int | str] | None = None, poison: bool = True) -> None:
-        super().__init__(None)
-        self.profile = as_profile(profile)
+        held = as_profile(profile)
         ranges = [(0, ram)] if isinstance(ram, (int, str)) else list(ram)
         config = ffi.new("struct vmxsim_memory_config *")
         c_ranges = ffi.new("struct vmxsim_range[]", [(base, parse_size(size)) for base, size in ranges])
@@ -63,7 +64,15 @@ class Machine(Resource):
         found = ffi.new("struct vmxsim_memory **")
         error = ffi.new("struct vmxsim_error *")
         check(lib.vmxsim_memory_create(config, found, error), "machine", error)
-        self._memory = ffi.gc(found[0], lib.vmxsim_memory_destroy)
+        self._hold(held, found[0])
+
+    def _hold(self, profile: Profile, memory: typing.Any) -> None:
+        super().__init__(None)
+        self.profile = profile
+        self._remembered: list[tuple[Resource, bool | None]] = []
+        self._snapshot_born = 0
+        self._twins: weakref.WeakKeyDictionary[Resource, Resource] = weakref.WeakKeyDictionary()
+        self._memory = ffi.gc(memory, lib.vmxsim_memory_destroy)
         self._hal = lib.vmxsim_memory_hal(self._memory)
         self.memory = Memory(self, self._memory)
         self.frames = FrameAllocator(self, self._memory)
@@ -79,6 +88,7 @@ class Machine(Resource):
         """Frees the machine: its children, then its memory. `BufferError` if a view of the memory is alive."""
         if not self.closed:
             super().close()
+            self._remembered = []
             ffi.release(self._memory)
 
     # ---- What lives on a machine ----
@@ -135,13 +145,87 @@ class Machine(Resource):
 
     def reset(self) -> None:
         """Makes all RAM zero and the allocator empty. `BufferError` with a live view; `Busy` with children that own frames."""
-        from vmxsim.errors import Busy
         self._check_open()
         if self.memory.live_views:
             raise BufferError("views of the memory are alive; release them first")
         if any(not child.closed for child in self._children):
             raise Busy("objects on this machine are open; close them first")
+        self.drop_snapshot()
         lib.vmxsim_memory_reset(self._memory)
+
+    # ---- Snapshots and clones ----
+
+    def _open_children(self) -> list[Resource]:
+        """Oldest first."""
+        return sorted((child for child in self._children if not child.closed), key=lambda child: child._order)
+
+    def snapshot(self) -> None:
+        """Remembers memory, allocator, counters, processors and every object on the machine. `Busy` if there is a snapshot.
+
+        Costs what was written since the one before; objects that are open now are kept until `drop_snapshot`.
+
+        >>> with Machine() as machine, machine.address_space() as space:
+        ...     space.map_alloc(0, "64K", lazy=True)
+        ...     machine.snapshot()
+        ...     for gpa in (0x1000, 0x2000):
+        ...         result = space.handle_fault(gpa)
+        ...         pages = machine.restore()
+        ...     space.mappings()
+        []
+        """
+        self._check_open()
+        check(lib.vmxsim_snapshot_take(self._memory), "snapshot")
+        self._remembered = [(child, getattr(child, "_guest_loaded", None)) for child in self._open_children()]
+        self._snapshot_born = self._born
+
+    def restore(self) -> int:
+        """Makes the machine what it was at the snapshot, any number of times; returns how many pages were copied.
+
+        Objects made since are closed. `BadState` if there is no snapshot, or if an object of that time has been closed.
+        """
+        self._check_open()
+        if not lib.vmxsim_snapshot_exists(self._memory):
+            raise BadState("there is no snapshot")
+        gone = [child for child, _ in self._remembered if child.closed]
+        if gone:
+            raise BadState(f"closed since the snapshot: {', '.join(type(child).__name__ for child in gone)}")
+        for child in reversed(self._open_children()):
+            if child._order > self._snapshot_born:
+                child.close()
+        pages = ffi.new("uint64_t *")
+        check(lib.vmxsim_snapshot_restore(self._memory, pages), "restore")
+        for child, loaded in self._remembered:
+            if loaded is not None:
+                child._guest_loaded = loaded  # type: ignore[attr-defined]
+        return int(pages[0])
+
+    def drop_snapshot(self) -> None:
+        """Forgets the snapshot, if there is one; the machine stays as it is."""
+        self._check_open()
+        lib.vmxsim_snapshot_drop(self._memory)
+        self._remembered = []
+
+    def clone(self) -> Machine:
+        """A machine of its own in the same state, with a twin of every open object on this one: `twin_of` finds it."""
+        self._check_open()
+        twin = Machine.__new__(Machine)
+        found, error = ffi.new("struct vmxsim_memory **"), ffi.new("struct vmxsim_error *")
+        check(lib.vmxsim_memory_clone(self._memory, found, error), "clone", error)
+        twin._hold(self.profile, found[0])
+        for child in self._open_children():
+            made = child._twin(twin)
+            if made is not None:
+                twin._twins[child] = made
+        for child in list(twin._twins):
+            child._twins_made(twin)
+        return twin
+
+    def twin_of(self, original: Twin) -> Twin:
+        """The object on this clone that is the twin of one on the machine it was cloned from. `NotFound` if there is none."""
+        found = self._twins.get(original)
+        if found is None:
+            raise NotFound(f"this machine has no twin of {original!r}")
+        return typing.cast(Twin, found)
 
     @contextlib.contextmanager
     def trace(self) -> typing.Iterator[list[TraceEvent]]:

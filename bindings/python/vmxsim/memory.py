@@ -80,6 +80,11 @@ def vmxpy_on_trace(context: typing.Any, event: typing.Any) -> None:
         TraceEvent(TraceKind(event.kind), label, event.gpa, event.hpa, event.size, event.value))
 
 
+def _hand_back(views: dict[int, typing.Any], key: int, raw: typing.Any, hpa: int, length: int) -> None:
+    del views[key]
+    check(lib.vmxsim_memory_hand_back(raw, hpa, length), "view")
+
+
 class Memory:
     """Simulated physical memory: ``memory[a:b]`` reads bytes, ``memory[a:b] = data`` writes them.
 
@@ -96,7 +101,7 @@ class Memory:
 
     def __init__(self, machine: Machine, raw: typing.Any) -> None:
         self._machine, self._raw = machine, raw
-        self._views: dict[int, weakref.ref[typing.Any]] = {}  # buffers cannot be hashed
+        self._views: dict[int, weakref.finalize[typing.Any, typing.Any]] = {}  # buffers cannot be hashed
 
     def _bounds(self, key: slice) -> tuple[int, int]:
         if key.step not in (None, 1) or key.start is None or key.stop is None:
@@ -157,19 +162,18 @@ class Memory:
     def view(self, hpa: int, length: int, *, writable: bool = True) -> memoryview:
         """The memory itself, not a copy. All of it must be RAM.
 
-        ``view.cast("Q")`` has quadwords; ``numpy.frombuffer(view, "u8")`` shares the bytes. The pages of a writable view
-        count as written. As long as a view (or an array over it) lives, the machine cannot be closed or reset: `BufferError`.
+        ``view.cast("Q")`` has quadwords; ``numpy.frombuffer(view, "u8")`` shares the bytes. The pages of a view count as
+        written as long as it lives. As long as a view (or an array over it) lives, the machine cannot be closed or reset: `BufferError`.
         """
         self._machine._check_open()
         if length <= 0 or not self.is_ram(hpa, length):
             raise InvalidInput(f"[{hpa:#x}, {hpa + length:#x}) is not all RAM")
-        hal = lib.vmxsim_memory_hal(self._raw)
-        pointer = lib.vmxsim_memory_pointer(self._raw, hpa) if writable else hal.phys_to_virt(hal.context, hpa)
-        if writable:
-            hal.mark_dirty(hal.context, hpa, length)
-        buffer = ffi.buffer(pointer, length)
-        key, views = id(buffer), self._views
-        views[key] = weakref.ref(buffer, lambda gone: views.pop(key, None))
+        pointer = ffi.new("void **")
+        check(lib.vmxsim_memory_hand_out(self._raw, hpa, length, pointer), "view")
+        buffer = ffi.buffer(pointer[0], length)
+        key = id(buffer)
+        # What the callback refers to, the memory among it, lives as long as the buffer, the machine closed or not.
+        self._views[key] = weakref.finalize(buffer, _hand_back, self._views, key, self._raw, hpa, length)
         view = memoryview(buffer)
         return view if writable else view.toreadonly()
 
@@ -187,10 +191,6 @@ class Memory:
         return pages
 
 
-def _free_frame(raw: typing.Any, memory: typing.Any) -> None:
-    lib.vmxc_frame_fini(raw)
-
-
 class Frame(Resource):
     """One owned 4-KByte frame; `FrameAllocator.alloc` makes them."""
 
@@ -200,7 +200,12 @@ class Frame(Resource):
         self._raw = ffi.new("struct vmxc_frame *")
         alloc = lib.vmxc_frame_alloc_zeroed if zeroed else lib.vmxc_frame_alloc
         check(alloc(machine._hal, static_label(label), self._raw), "frame")
-        self._owns(_free_frame, self._raw, machine._memory)
+        self._owns_value(machine, lib.vmxc_frame_fini)
+
+    def _twin(self, machine: Machine) -> Frame:
+        twin = self._twin_value(machine, lib.vmxc_frame_fini, "")
+        twin._machine = machine
+        return twin
 
     @property
     def hpa(self) -> int:
