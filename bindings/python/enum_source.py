@@ -73,6 +73,7 @@ TABLES = (
     ("Status", "vmxcore/defs/status.def", "VMXC_STATUS", "n, name, text", "#name, text,"),
     ("WalkRule", "vmxsim/walk_rules.def", "VMXSIM_WALK_RULE", "name, id, section, text", "#name, text, id, section,"),
     ("InsnRule", "vmxsim/insn_rules.def", "VMXSIM_INSN_RULE", "name, id, section, text", "#name, text, id, section,"),
+    ("HazardRule", "vmxsim/hazard_rules.def", "VMXSIM_HAZARD_RULE", "name, id, section, text", "#name, text, id, section,"),
     ("EntryRule", "vmxsim/entry_rules.def", "VMXSIM_ENTRY_RULE", "name, id, group, text", "#name, text, id, #group,"),
     ("EntryGroup", "vmxsim/entry_rules.def", "VMXSIM_ENTRY_GROUP", "name, section, outcome, n", "#name, section,"),
 )

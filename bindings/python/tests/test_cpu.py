@@ -239,3 +239,19 @@ def test_no_action_hides_a_register(cpu: Cpu) -> None:
     from vmxsim.fields import GuestFields
     actions = {name for name in vars(type(cpu.guest)) if not name.startswith("_")}
     assert not actions & {name for name in vars(GuestFields) if not name.startswith("_")}
+
+
+def test_hazards_are_logged(machine: Machine, cpu: Cpu) -> None:
+    region = cpu.load(Vmcs.valid())
+    machine.forget_hazards()
+    assert machine.hazards() == [] and machine.hazard_count == 0
+    machine.memory.write64(region.hpa + 64, 1)
+    (hazard,) = machine.hazards()
+    assert hazard.rule.id == "HAZARD.VMCS.WRITE" and hazard.processor == cpu.number == 0 and hazard.write
+    assert (hazard.region_hpa, hazard.hpa, hazard.length) == (region.hpa, region.hpa + 64, 8)
+    assert "HAZARD.VMCS.WRITE" in hazard.explain() and machine.hazard_count == 1 and hazard.other_processor is None
+    machine.forget_hazards()
+    other = machine.cpu()
+    other.load(Vmcs.valid())
+    other.vmptrld(region.hpa)
+    assert [(one.rule.id, one.other_processor) for one in machine.hazards()] == [("HAZARD.VMCS.SHARED", other.number)]

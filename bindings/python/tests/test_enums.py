@@ -54,6 +54,7 @@ def test_numbered_tables(name: str, path: str, row: str) -> None:
 
 @pytest.mark.parametrize("name, path, macro", [
     ("WalkRule", "vmxsim/walk_rules.def", "VMXSIM_WALK_RULE"),
+    ("HazardRule", "vmxsim/hazard_rules.def", "VMXSIM_HAZARD_RULE"),
     ("InsnRule", "vmxsim/insn_rules.def", "VMXSIM_INSN_RULE"),
     ("EntryRule", "vmxsim/entry_rules.def", "VMXSIM_ENTRY_RULE"),
 ])

@@ -383,6 +383,11 @@ class Cpu(Resource):
         lib.vmxsim_cpu_set_root_state(self._open(), raw)
 
     @property
+    def number(self) -> int:
+        """Processors of a machine are numbered from 0 in the order of their creation."""
+        return int(lib.vmxsim_cpu_number(self._open()))
+
+    @property
     def rflags(self) -> Rflags:
         """RFLAGS of whatever executes."""
         return Rflags(lib.vmxsim_cpu_rflags(self._open()))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import typing
 import weakref
 
 from vmxsim._resource import Resource
 from vmxsim._vmxsim import ffi, lib
-from vmxsim.enums import EptPerm, Intercept, PageLevel
+from vmxsim.enums import EptPerm, HazardRule, Intercept, PageLevel
 from vmxsim.errors import BadState, Busy, InvalidInput, NotFound, check
 from vmxsim.memory import FrameAllocator, Memory, TraceEvent
-from vmxsim.profile import Profile, as_profile, parse_size
+from vmxsim.profile import Profile, as_profile, parse_size, take_text
 
 if typing.TYPE_CHECKING:
     from vmxsim.addrspace import AddressSpace
@@ -21,10 +22,37 @@ if typing.TYPE_CHECKING:
     from vmxsim.ept import Ept
     from vmxsim.outcome import Outcome
 
-__all__ = ["Machine"]
+__all__ = ["Hazard", "Machine"]
 
 Twin = typing.TypeVar("Twin", bound=Resource)
 Ram = typing.Union[int, str, typing.Sequence[typing.Tuple[int, typing.Union[int, str]]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hazard:
+    """A use of a VMXON or VMCS region that the manual warns of. Execution goes on as the model defines it."""
+
+    rule: HazardRule
+    processor: int
+    """Whose region it is: its `Cpu.number`."""
+    region_hpa: int
+    other_processor: int | None
+    """Two processors, one region: the one whose instruction brought it about."""
+    hpa: int
+    length: int
+    """Accesses through memory: bytes in the region; 0 otherwise."""
+    write: bool
+    found_later: bool
+    """Nobody saw the write: the data of the region have changed."""
+    text: str = dataclasses.field(compare=False, repr=False)
+
+    def explain(self) -> str:
+        """What happened to which region, the rule and its section."""
+        return self.text
+
+
+def _explain_hazard(raw: typing.Any) -> str:
+    return take_text(lib.vmxsim_explain_hazard(ffi.new("struct vmxsim_hazard *", raw)))
 
 
 class Machine(Resource):
@@ -152,6 +180,28 @@ class Machine(Resource):
             raise Busy("objects on this machine are open; close them first")
         self.drop_snapshot()
         lib.vmxsim_memory_reset(self._memory)
+
+    # ---- Hazards ----
+
+    def hazards(self) -> list[Hazard]:
+        """The last hazards (at most 16), oldest first: uses of VMXON and VMCS regions that the manual warns of."""
+        self._check_open()
+        room = ffi.new("struct vmxsim_hazard[]", lib.VMXSIM_HAZARDS_KEPT)
+        count = lib.vmxsim_hazards_last(self._memory, room, len(room))
+        return [Hazard(HazardRule(raw.rule), raw.processor, raw.region_hpa, raw.other_processor if raw.by_processor else None,
+                       raw.hpa, raw.length, bool(raw.write), bool(raw.found_later), _explain_hazard(raw))
+                for raw in room[0:count]]
+
+    @property
+    def hazard_count(self) -> int:
+        """Hazards since the machine was made, or since `forget_hazards`."""
+        self._check_open()
+        return int(lib.vmxsim_hazard_count(self._memory))
+
+    def forget_hazards(self) -> None:
+        """Empties the log."""
+        self._check_open()
+        lib.vmxsim_hazards_forget(self._memory)
 
     # ---- Snapshots and clones ----
 
