@@ -51,8 +51,8 @@ vmxc_gpa_t vmxc_area_path_next_base(const struct vmxc_area_set *set, const struc
  * The leaf and slot of the last area whose base is not above `gpa` (of the first area if there is none) and the base
  * of the area after it, or AREA_NO_BASE. The same way as above without the notes. The set is not empty.
  */
-static const struct area_node *find_leaf(const struct vmxc_area_set *set, vmxc_gpa_t gpa,
-                                         uint32_t *slot, vmxc_gpa_t *next_base)
+static inline const struct area_node *find_leaf(const struct vmxc_area_set *set, vmxc_gpa_t gpa,
+                                                uint32_t *slot, vmxc_gpa_t *next_base)
 {
     const struct area_node *node = area_node_at(set, set->root_hpa);
     vmxc_gpa_t next = AREA_NO_BASE;

@@ -147,6 +147,28 @@ static inline struct vmxc_ept_node vmxc_ept_child(const struct vmxc_ept *ept,
                             node->reachable && vmxc_ept_is_present(ept, raw));
 }
 
+/*
+ * Descends to the entry that decides about `gpa`: a leaf, or an empty one. Returns it; *node is its table. Between
+ * operations no table is held, so all on the way are reachable.
+ */
+static inline uint64_t vmxc_ept_descend(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                        struct vmxc_ept_node *node)
+{
+    vmxc_hpa_t table_hpa = ept->root_hpa;
+    unsigned level = ept->config.levels;
+
+    for (;;) {
+        const struct vmxc_ept_node table = vmxc_ept_node_at(ept, table_hpa, level, true);
+        const uint64_t raw = vmxc_ept_load(&table, vmxc_ept_index(gpa, level));
+        if (raw == 0 || vmxc_ept_is_leaf(raw, level)) {
+            *node = table;
+            return raw;
+        }
+        table_hpa = raw & VMXC_EPT_ADDRESS;
+        level--;
+    }
+}
+
 /* The lowest table that the whole range [gpa, end) lies in. */
 struct vmxc_ept_node vmxc_ept_narrowest(const struct vmxc_ept *ept, vmxc_gpa_t gpa, vmxc_gpa_t end);
 
@@ -199,6 +221,18 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_stage(const struct vmxc_ept *ept,
                                                 const struct vmxc_ept_node *node, vmxc_gpa_t gpa,
                                                 vmxc_gpa_t end,
                                                 const struct vmxc_ept_source *source);
+
+/*
+ * Asks a source that names pages one by one for the one at `gpa`; a page with an impossible address goes straight back.
+ * Errors: VMXC_INVALID_INPUT, or what `supply` returned.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxc_ept_supply_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                                      const struct vmxc_ept_source *source,
+                                                      vmxc_hpa_t *page_hpa);
+
+/* Maps the one page at `gpa`, which lies in the span. Errors: as vmxc_ept_map. */
+VMXC_MUST_CHECK enum vmxc_status vmxc_ept_map_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                                   const struct vmxc_ept_source *source);
 
 /* Makes what is staged in the range reachable; `leaf` as in the source. */
 void vmxc_ept_publish(const struct vmxc_ept *ept, const struct vmxc_ept_node *node, vmxc_gpa_t gpa,
