@@ -6,7 +6,7 @@
 enum order { RANDOM, SEQUENTIAL, CLUSTERED };
 
 enum {
-    LANES = 16,   /* of the interleaved floor */
+    LANES = 64,   /* of the interleaved floor */
     CLUSTER = 64, /* lookups within 2 MBytes */
 };
 
@@ -121,19 +121,29 @@ static void query(void *context, uint64_t order)
             vmxc_ept_query(vmxc_addrspace_ept(&core.space), core.at[i], &core.mapping[i]);
 }
 
+static void query_many(void *context, uint64_t order)
+{
+    (void)context;
+    (void)order;
+    bench_require(vmxc_ept_query_many(vmxc_addrspace_ept(&core.space), core.at, LOOKUPS,
+                                      core.mapping, core.status) == LOOKUPS,
+                  "an address is not mapped");
+}
+
 /* ---- Groups: 1 GiB, 64 GiB ---- */
 
 #define LOOKUP(text, function, with_order)                                                \
     .name = text, .unit = "lookup", .units = LOOKUPS, .prepare = choose, .run = function, \
     .argument = with_order
 
-#define LOOKUP_CASES(size, ...)                                                          \
+#define LOOKUP_CASES(size, kind, dependent_target, many_target)                          \
     {                                                                                    \
         {LOOKUP("floor: 4 dependent loads, " size, floor_dependent, RANDOM)},            \
             {LOOKUP("floor: 4 loads, plain loop, " size, floor_plain, RANDOM)},          \
             {LOOKUP("floor: 4 loads, interleaved, " size, floor_interleaved, RANDOM)},   \
             {LOOKUP("translate, dependent, random, " size, translate_dependent, RANDOM), \
-             .floor = "floor: 4 dependent loads, " size, __VA_ARGS__},                   \
+             .floor = "floor: 4 dependent loads, " size, .target_kind = kind,            \
+             .target = dependent_target},                                                \
             {LOOKUP("translate, random, " size, translate, RANDOM),                      \
              .floor = "floor: 4 loads, plain loop, " size},                              \
             {LOOKUP("translate, sequential, " size, translate, SEQUENTIAL)},             \
@@ -141,12 +151,19 @@ static void query(void *context, uint64_t order)
              .floor = "floor: 4 loads, plain loop, " size},                              \
             {LOOKUP("query, clustered, " size, query, CLUSTERED)},                       \
             {LOOKUP("query, sequential, " size, query, SEQUENTIAL)},                     \
+            {LOOKUP("query_many, random, " size, query_many, RANDOM),                    \
+             .floor = "floor: 4 loads, interleaved, " size, .target_kind = kind,         \
+             .target = many_target},                                                     \
+            {LOOKUP("query_many, clustered, " size, query_many, CLUSTERED),              \
+             .floor = "query, clustered, " size},                                        \
+            {LOOKUP("query_many, sequential, " size, query_many, SEQUENTIAL),            \
+             .floor = "query, sequential, " size},                                       \
     }
 
-static const struct bench_case small_cases[] =
-    LOOKUP_CASES("1 GiB", .target_kind = BENCH_NO_TARGET);
-static const struct bench_case large_cases[] =
-    LOOKUP_CASES("64 GiB", .target_kind = BENCH_RATIO, .target = 1.05);
+/* clang-format off */
+static const struct bench_case small_cases[] = LOOKUP_CASES("1 GiB", BENCH_NO_TARGET, 0, 0);
+static const struct bench_case large_cases[] = LOOKUP_CASES("64 GiB", BENCH_RATIO, 1.05, 1.2);
+/* clang-format on */
 
 #define CASES (sizeof(small_cases) / sizeof(small_cases[0]))
 

@@ -99,9 +99,14 @@ struct vmxc_ept_node {
 };
 
 /* The processor may set accessed and dirty flags at any time, so entries are read and written whole. */
+static inline uint64_t vmxc_ept_load_entry(const uint64_t *entry)
+{
+    return atomic_load_explicit((const _Atomic uint64_t *)entry, memory_order_acquire);
+}
+
 static inline uint64_t vmxc_ept_load(const struct vmxc_ept_node *node, unsigned index)
 {
-    return atomic_load_explicit((_Atomic uint64_t *)&node->entries[index], memory_order_acquire);
+    return vmxc_ept_load_entry(&node->entries[index]);
 }
 
 /* Release: a processor that sees the entry sees what it leads to. */
