@@ -191,7 +191,12 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_check_range(const struct vmxc_ept *ept
                                                       uint64_t size, vmxc_gpa_t *end);
 
 /* True if [hpa, hpa + size) is aligned and fits in maxphyaddr bits. */
-bool vmxc_ept_is_host_range(const struct vmxc_ept *ept, vmxc_hpa_t hpa, uint64_t size);
+static inline bool vmxc_ept_is_host_range(const struct vmxc_ept *ept, vmxc_hpa_t hpa, uint64_t size)
+{
+    const uint64_t limit = UINT64_C(1) << ept->config.maxphyaddr;
+
+    return (hpa & VMXC_PAGE_MASK) == 0 && hpa < limit && size <= limit - hpa;
+}
 
 /* The bits that `flags` mean in a leaf: rights (or held), memory type, ignore-PAT. Errors: see vmxc_ept_map. */
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flags,
