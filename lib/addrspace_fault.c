@@ -34,9 +34,8 @@ enum vmxc_fault_result vmxc_addrspace_handle_page_fault(struct vmxc_addrspace *s
         return VMXC_FAULT_NO_AREA;
 
     const enum vmxc_fault_result result = resolve_fault(space, gpa, access);
-    vmxc_hal_trace(space->ept.hal, &(struct vmxc_trace_event){.kind = VMXC_TRACE_PAGE_FAULT,
-                                                              .gpa = gpa,
-                                                              .value = (uint64_t)result});
+    VMXC_HAL_TRACE(space->ept.hal, .kind = VMXC_TRACE_PAGE_FAULT, .gpa = gpa,
+                   .value = (uint64_t)result);
     return result;
 }
 

@@ -18,8 +18,7 @@
 static void trace_range(const struct vmxc_addrspace *space, enum vmxc_trace_kind kind,
                         vmxc_gpa_t gpa, uint64_t size, vmxc_hpa_t hpa)
 {
-    vmxc_hal_trace(space->ept.hal,
-                   &(struct vmxc_trace_event){.kind = kind, .gpa = gpa, .hpa = hpa, .size = size});
+    VMXC_HAL_TRACE(space->ept.hal, .kind = kind, .gpa = gpa, .hpa = hpa, .size = size);
 }
 
 static void trace_map(const struct vmxc_addrspace *space, const struct vmxc_area *area)

@@ -38,8 +38,7 @@ static enum vmxc_status take(const struct vmxc_hal *hal, const char *label,
         hal->dealloc_frame(hal->context, hpa);
         return VMXC_BAD_STATE;
     }
-    vmxc_hal_trace(hal, &(struct vmxc_trace_event){
-                            .kind = VMXC_TRACE_FRAME_ALLOC, .label = label, .hpa = hpa});
+    VMXC_HAL_TRACE(hal, .kind = VMXC_TRACE_FRAME_ALLOC, .label = label, .hpa = hpa);
     *frame = (struct vmxc_frame){.hal = hal, .hpa = hpa};
     *pointer = usable;
     return VMXC_OK;
