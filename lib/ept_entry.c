@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between map flags and the bits of an EPT leaf; nothing else translates one into the other. */
+/* From map flags to the bits of an EPT leaf; vmxc_ept_decode is the way back. Nothing else translates one into the other. */
 #include "internal/ept.h"
-
-/* Three rights have the same bit on both sides. */
-_Static_assert(VMXC_MAP_READ == VMXC_EPT_READ && VMXC_MAP_WRITE == VMXC_EPT_WRITE &&
-                   VMXC_MAP_EXECUTE == VMXC_EPT_EXECUTE,
-               "rights are copied");
 
 /* Refuses what would be an EPT misconfiguration. Source: SDM, "EPT Misconfigurations". */
 static enum vmxc_status check_rights(const struct vmxc_ept *ept, vmxc_map_flags flags)
@@ -34,20 +29,4 @@ enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flag
     bits |= (flags & VMXC_MAP_IGNORE_PAT) != 0 ? VMXC_EPT_IGNORE_PAT : 0;
     *leaf = vmxc_ept_is_present(ept, bits) ? bits : vmxc_ept_hold(ept, bits);
     return VMXC_OK;
-}
-
-struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa)
-{
-    const uint64_t page_size = VMXC_EPT_ENTRY_SPAN(level);
-    vmxc_map_flags flags = VMXC_MAP_TYPE(VMXC_FIELD_GET(raw, VMXC_EPT_MEMORY_TYPE));
-
-    flags |= (vmxc_map_flags)(raw & VMXC_EPT_RWX);
-    flags |= (raw & VMXC_EPT_USER_EXECUTE) != 0 ? VMXC_MAP_USER : 0;
-    flags |= (raw & VMXC_EPT_IGNORE_PAT) != 0 ? VMXC_MAP_IGNORE_PAT : 0;
-    return (struct vmxc_ept_mapping){.gpa = gpa & ~(page_size - 1),
-                                     .hpa = raw & VMXC_EPT_ADDRESS,
-                                     .page_size = page_size,
-                                     .flags = flags,
-                                     .accessed = (raw & VMXC_EPT_ACCESSED) != 0,
-                                     .dirty = (raw & VMXC_EPT_DIRTY) != 0};
 }

@@ -198,12 +198,31 @@ static inline bool vmxc_ept_is_host_range(const struct vmxc_ept *ept, vmxc_hpa_t
     return (hpa & VMXC_PAGE_MASK) == 0 && hpa < limit && size <= limit - hpa;
 }
 
+/* Three rights have the same bit on both sides. */
+_Static_assert(VMXC_MAP_READ == VMXC_EPT_READ && VMXC_MAP_WRITE == VMXC_EPT_WRITE &&
+                   VMXC_MAP_EXECUTE == VMXC_EPT_EXECUTE,
+               "rights are copied");
+
 /* The bits that `flags` mean in a leaf: rights (or held), memory type, ignore-PAT. Errors: see vmxc_ept_map. */
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flags,
                                                  uint64_t *leaf);
 
 /* The inverse: what the leaf `raw` at `level` says about the page that holds `gpa`. */
-struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa);
+static inline struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa)
+{
+    const uint64_t page_size = VMXC_EPT_ENTRY_SPAN(level);
+    vmxc_map_flags flags = VMXC_MAP_TYPE(VMXC_FIELD_GET(raw, VMXC_EPT_MEMORY_TYPE));
+
+    flags |= (vmxc_map_flags)(raw & VMXC_EPT_RWX);
+    flags |= (raw & VMXC_EPT_USER_EXECUTE) != 0 ? VMXC_MAP_USER : 0;
+    flags |= (raw & VMXC_EPT_IGNORE_PAT) != 0 ? VMXC_MAP_IGNORE_PAT : 0;
+    return (struct vmxc_ept_mapping){.gpa = gpa & ~(page_size - 1),
+                                     .hpa = raw & VMXC_EPT_ADDRESS,
+                                     .page_size = page_size,
+                                     .flags = flags,
+                                     .accessed = (raw & VMXC_EPT_ACCESSED) != 0,
+                                     .dirty = (raw & VMXC_EPT_DIRTY) != 0};
+}
 
 /* ---- Steps: building (ept_stage.c) ------------------------------------------------------------------ */
 
