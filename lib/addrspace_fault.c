@@ -2,6 +2,15 @@
 /* The address space: handling EPT violations. */
 #include "internal/addrspace.h"
 
+enum vmxc_fault_result vmxc_addrspace_fault_not_lazy(const struct vmxc_addrspace *space,
+                                                     vmxc_gpa_t gpa)
+{
+    struct vmxc_ept_mapping mapping;
+
+    return vmxc_ept_query(&space->ept, gpa, &mapping) == VMXC_OK ? VMXC_FAULT_ALREADY_BACKED
+                                                                 : VMXC_FAULT_NOT_LAZY;
+}
+
 /*
  * A page that is mapped is never supplied again: its content is the guest's. What the area allows its mapping allows
  * as well, since both change together.
@@ -9,17 +18,13 @@
 static enum vmxc_fault_result resolve_fault(struct vmxc_addrspace *space, vmxc_gpa_t gpa,
                                             vmxc_map_flags access)
 {
-    const vmxc_gpa_t page_gpa = gpa & ~VMXC_PAGE_MASK;
-    struct vmxc_ept_mapping mapping;
     struct vmxc_area area;
 
     if (vmxc_area_set_find(&space->areas, gpa, &area) != VMXC_OK)
         return VMXC_FAULT_NO_AREA;
     if (!vmxc_area_allows(&area, access))
         return VMXC_FAULT_DENIED;
-    if (vmxc_ept_query(&space->ept, page_gpa, &mapping) == VMXC_OK)
-        return VMXC_FAULT_ALREADY_BACKED;
-    return area.backend->fault(space, &area, page_gpa);
+    return area.backend->fault(space, &area, gpa & ~VMXC_PAGE_MASK);
 }
 
 enum vmxc_fault_result vmxc_addrspace_handle_page_fault(struct vmxc_addrspace *space,
@@ -29,9 +34,8 @@ enum vmxc_fault_result vmxc_addrspace_handle_page_fault(struct vmxc_addrspace *s
         return VMXC_FAULT_NO_AREA;
 
     const enum vmxc_fault_result result = resolve_fault(space, gpa, access);
-    vmxc_hal_trace(space->ept.hal, &(struct vmxc_trace_event){.kind = VMXC_TRACE_PAGE_FAULT,
-                                                              .gpa = gpa,
-                                                              .value = (uint64_t)result});
+    VMXC_HAL_TRACE(space->ept.hal, .kind = VMXC_TRACE_PAGE_FAULT, .gpa = gpa,
+                   .value = (uint64_t)result);
     return result;
 }
 

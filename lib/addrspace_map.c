@@ -18,8 +18,7 @@
 static void trace_range(const struct vmxc_addrspace *space, enum vmxc_trace_kind kind,
                         vmxc_gpa_t gpa, uint64_t size, vmxc_hpa_t hpa)
 {
-    vmxc_hal_trace(space->ept.hal,
-                   &(struct vmxc_trace_event){.kind = kind, .gpa = gpa, .hpa = hpa, .size = size});
+    VMXC_HAL_TRACE(space->ept.hal, .kind = kind, .gpa = gpa, .hpa = hpa, .size = size);
 }
 
 static void trace_map(const struct vmxc_addrspace *space, const struct vmxc_area *area)
@@ -30,37 +29,58 @@ static void trace_map(const struct vmxc_addrspace *space, const struct vmxc_area
 
 /* ---- Areas of a range ---- */
 
-/* Reserves a node for each end of the range that lies within an area. */
-static enum vmxc_status reserve_cuts(struct vmxc_addrspace *space, vmxc_gpa_t gpa, vmxc_gpa_t end)
-{
-    const vmxc_gpa_t boundary[] = {gpa, end};
-    struct vmxc_area area;
+/* The ends of a range, and at which of them it cuts an area. */
+struct cuts {
+    vmxc_gpa_t gpa, end;
+    bool at_gpa, at_end;
+};
 
-    for (size_t i = 0; i < 2; i++) {
-        if (vmxc_area_set_find(&space->areas, boundary[i], &area) != VMXC_OK ||
-            area.base == boundary[i])
-            continue;
-        const enum vmxc_status status = vmxc_area_set_reserve(&space->areas, boundary[i], 1);
-        if (status != VMXC_OK) {
-            vmxc_area_set_trim(&space->areas);
-            return status;
-        }
-    }
-    return VMXC_OK;
+static bool is_inside(const struct vmxc_area *area, vmxc_gpa_t gpa)
+{
+    return area->base != gpa && vmxc_area_holds(area, gpa);
+}
+
+/* `first` is the first area with a part in the range, and nearly always the last. */
+static struct cuts find_cuts(const struct vmxc_addrspace *space, vmxc_gpa_t gpa, vmxc_gpa_t end,
+                             const struct vmxc_area *first)
+{
+    struct cuts cuts = {.gpa = gpa, .end = end, .at_gpa = is_inside(first, gpa)};
+    struct vmxc_area last = *first;
+
+    if (vmxc_area_end(first) < end && vmxc_area_set_find(&space->areas, end, &last) != VMXC_OK)
+        return cuts;
+    cuts.at_end = is_inside(&last, end);
+    return cuts;
+}
+
+/* Reserves a node for each cut. */
+static enum vmxc_status reserve_cuts(struct vmxc_addrspace *space, const struct cuts *cuts)
+{
+    enum vmxc_status status = VMXC_OK;
+
+    if (cuts->at_gpa)
+        status = vmxc_area_set_reserve(&space->areas, cuts->gpa, 1);
+    if (status == VMXC_OK && cuts->at_end)
+        status = vmxc_area_set_reserve(&space->areas, cuts->end, 1);
+    if (status != VMXC_OK)
+        vmxc_area_set_trim(&space->areas);
+    return status;
 }
 
 /* Makes both ends of the range boundaries of areas. Reserved: does not fail. */
-static enum vmxc_status cut(struct vmxc_addrspace *space, vmxc_gpa_t gpa, vmxc_gpa_t end)
+static enum vmxc_status cut(struct vmxc_addrspace *space, const struct cuts *cuts)
 {
-    VMXC_TRY(vmxc_area_set_split(&space->areas, gpa));
-    return vmxc_area_set_split(&space->areas, end);
+    if (cuts->at_gpa)
+        VMXC_TRY(vmxc_area_set_split(&space->areas, cuts->gpa));
+    return cuts->at_end ? vmxc_area_set_split(&space->areas, cuts->end) : VMXC_OK;
 }
 
 static enum vmxc_status erase_areas(struct vmxc_addrspace *space, vmxc_gpa_t gpa, vmxc_gpa_t end)
 {
     struct vmxc_area area;
 
-    while (vmxc_addrspace_first_area(space, gpa, end, &area))
+    for (; gpa < end && vmxc_addrspace_first_area(space, gpa, end, &area);
+         gpa = vmxc_area_end(&area))
         VMXC_TRY(vmxc_area_set_erase(&space->areas, area.base));
     return VMXC_OK;
 }
@@ -104,12 +124,12 @@ static enum vmxc_status map_area(struct vmxc_addrspace *space, const struct vmxc
  * erased, because an insertion after erasures might need a node that nobody reserved.
  */
 static enum vmxc_status record_replacement(struct vmxc_addrspace *space,
-                                           const struct vmxc_area *area)
+                                           const struct vmxc_area *area, const struct cuts *cuts)
 {
     const vmxc_gpa_t end = vmxc_area_end(area);
     struct vmxc_area first;
 
-    VMXC_TRY(cut(space, area->base, end));
+    VMXC_TRY(cut(space, cuts));
     VMXC_TRY(vmxc_area_set_find_from(&space->areas, area->base, &first));
     VMXC_TRY(erase_areas(space, vmxc_area_end(&first), end));
     return vmxc_area_set_update(&space->areas, first.base, area);
@@ -123,11 +143,12 @@ static enum vmxc_status replace_area(struct vmxc_addrspace *space, const struct 
     VMXC_TRY(check_new_area(space, area));
     if (!vmxc_addrspace_first_area(space, area->base, vmxc_area_end(area), &other))
         return map_area(space, area);
-    VMXC_TRY(reserve_cuts(space, area->base, vmxc_area_end(area)));
+    const struct cuts cuts = find_cuts(space, area->base, vmxc_area_end(area), &other);
+    VMXC_TRY(reserve_cuts(space, &cuts));
     enum vmxc_status status =
         area->backend->replace(space, area, vmxc_addrspace_release_page, &release);
     if (status == VMXC_OK)
-        status = record_replacement(space, area);
+        status = record_replacement(space, area, &cuts);
     vmxc_area_set_trim(&space->areas);
     VMXC_TRY(status);
     trace_range(space, VMXC_TRACE_UNMAP, area->base, area->size, 0);
@@ -190,16 +211,16 @@ enum vmxc_status vmxc_addrspace_unmap(struct vmxc_addrspace *space, vmxc_gpa_t g
 {
     struct vmxc_addrspace_release release = {.space = space};
     const vmxc_gpa_t end = gpa + size;
-    struct vmxc_area area;
 
     VMXC_TRY(vmxc_addrspace_check_range(space, gpa, size));
-    if (!vmxc_addrspace_first_area(space, gpa, end, &area))
+    if (!vmxc_addrspace_first_area(space, gpa, end, &release.area))
         return VMXC_NOT_FOUND;
-    VMXC_TRY(reserve_cuts(space, gpa, end));
+    const struct cuts cuts = find_cuts(space, gpa, end, &release.area);
+    VMXC_TRY(reserve_cuts(space, &cuts));
     enum vmxc_status status =
         vmxc_ept_unmap(&space->ept, gpa, size, vmxc_addrspace_release_page, &release);
     if (status == VMXC_OK)
-        status = cut(space, gpa, end);
+        status = cut(space, &cuts);
     if (status == VMXC_OK)
         status = erase_areas(space, gpa, end);
     vmxc_area_set_trim(&space->areas);
@@ -208,23 +229,24 @@ enum vmxc_status vmxc_addrspace_unmap(struct vmxc_addrspace *space, vmxc_gpa_t g
     return VMXC_OK;
 }
 
-static enum vmxc_status check_covered(const struct vmxc_addrspace *space, vmxc_gpa_t gpa,
-                                      vmxc_gpa_t end)
+/* Errors: VMXC_NOT_FOUND unless areas follow one another without a hole from `first` on up to `end`. */
+static enum vmxc_status check_covered(const struct vmxc_addrspace *space,
+                                      const struct vmxc_area *first, vmxc_gpa_t end)
 {
-    struct vmxc_area area;
+    struct vmxc_area area = *first;
 
-    for (; gpa < end; gpa = vmxc_area_end(&area))
-        VMXC_TRY(vmxc_area_set_find(&space->areas, gpa, &area));
+    while (vmxc_area_end(&area) < end)
+        VMXC_TRY(vmxc_area_set_find(&space->areas, vmxc_area_end(&area), &area));
     return VMXC_OK;
 }
 
-static enum vmxc_status record_flags(struct vmxc_addrspace *space, vmxc_gpa_t gpa, vmxc_gpa_t end,
+static enum vmxc_status record_flags(struct vmxc_addrspace *space, const struct cuts *cuts,
                                      vmxc_map_flags flags)
 {
     struct vmxc_area area;
 
-    VMXC_TRY(cut(space, gpa, end));
-    for (; gpa < end; gpa = vmxc_area_end(&area)) {
+    VMXC_TRY(cut(space, cuts));
+    for (vmxc_gpa_t gpa = cuts->gpa; gpa < cuts->end; gpa = vmxc_area_end(&area)) {
         VMXC_TRY(vmxc_area_set_find(&space->areas, gpa, &area));
         area.flags = flags;
         VMXC_TRY(vmxc_area_set_update(&space->areas, area.base, &area));
@@ -236,15 +258,18 @@ enum vmxc_status vmxc_addrspace_protect(struct vmxc_addrspace *space, vmxc_gpa_t
                                         vmxc_map_flags flags)
 {
     const vmxc_gpa_t end = gpa + size;
+    struct vmxc_area first;
     uint64_t leaf = 0;
 
     VMXC_TRY(vmxc_addrspace_check_range(space, gpa, size));
     VMXC_TRY(vmxc_ept_encode(&space->ept, flags, &leaf));
-    VMXC_TRY(check_covered(space, gpa, end));
-    VMXC_TRY(reserve_cuts(space, gpa, end));
+    VMXC_TRY(vmxc_area_set_find(&space->areas, gpa, &first));
+    VMXC_TRY(check_covered(space, &first, end));
+    const struct cuts cuts = find_cuts(space, gpa, end, &first);
+    VMXC_TRY(reserve_cuts(space, &cuts));
     enum vmxc_status status = vmxc_ept_protect(&space->ept, gpa, size, flags);
     if (status == VMXC_OK)
-        status = record_flags(space, gpa, end, flags);
+        status = record_flags(space, &cuts, flags);
     vmxc_area_set_trim(&space->areas);
     VMXC_TRY(status);
     trace_range(space, VMXC_TRACE_PROTECT, gpa, size, 0);

@@ -1,35 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The address space: what stands behind an address, and in which runs. */
 #include "internal/addrspace.h"
+#include "internal/ept.h"
+
+/* A mapped page; what else its entry says is the area's business. */
+struct page {
+    vmxc_gpa_t gpa;
+    vmxc_hpa_t hpa;
+    uint64_t size;
+};
 
 /* The area and the mapped page that hold `gpa`. */
-static enum vmxc_status find_page(const struct vmxc_addrspace *space, vmxc_gpa_t gpa,
-                                  struct vmxc_area *area, struct vmxc_ept_mapping *mapping)
+static inline enum vmxc_status find_page(const struct vmxc_addrspace *space, vmxc_gpa_t gpa,
+                                         struct vmxc_area *area, struct page *page)
 {
+    struct vmxc_ept_node node;
+
     if (!vmxc_addrspace_is_initialized(space))
         return VMXC_BAD_STATE;
     if (!vmxc_addrspace_contains(space, gpa, 1))
         return VMXC_INVALID_INPUT;
     VMXC_TRY(vmxc_area_set_find(&space->areas, gpa, area));
-    return vmxc_ept_query(&space->ept, gpa, mapping) == VMXC_OK ? VMXC_OK : VMXC_NOT_BACKED;
+    const uint64_t raw = vmxc_ept_descend(&space->ept, gpa, &node);
+    if (raw == 0)
+        return VMXC_NOT_BACKED;
+    page->size = VMXC_EPT_ENTRY_SPAN(node.level);
+    page->gpa = gpa & ~(page->size - 1);
+    page->hpa = raw & VMXC_EPT_ADDRESS;
+    return VMXC_OK;
 }
 
 static struct vmxc_translation translation_of(vmxc_gpa_t gpa, const struct vmxc_area *area,
-                                              const struct vmxc_ept_mapping *mapping)
+                                              const struct page *page)
 {
-    return (struct vmxc_translation){.hpa = mapping->hpa + (gpa - mapping->gpa),
-                                     .flags = area->flags,
-                                     .page_size = mapping->page_size};
+    return (struct vmxc_translation){
+        .hpa = page->hpa + (gpa - page->gpa), .flags = area->flags, .page_size = page->size};
 }
 
 enum vmxc_status vmxc_addrspace_translate(const struct vmxc_addrspace *space, vmxc_gpa_t gpa,
                                           struct vmxc_translation *translation)
 {
-    struct vmxc_ept_mapping mapping;
     struct vmxc_area area;
+    struct page page;
 
-    VMXC_TRY(find_page(space, gpa, &area, &mapping));
-    *translation = translation_of(gpa, &area, &mapping);
+    VMXC_TRY(find_page(space, gpa, &area, &page));
+    *translation = translation_of(gpa, &area, &page);
     return VMXC_OK;
 }
 
@@ -53,12 +68,11 @@ static enum vmxc_status extend_reach(void *context, const struct vmxc_ept_mappin
     return VMXC_OK;
 }
 
-/* The end of the host-contiguous run of pages from `mapping` on; looks VMXC_TRANSLATE_SCAN bytes ahead. */
+/* The end of the host-contiguous run of pages from `page` on; looks VMXC_TRANSLATE_SCAN bytes ahead. */
 static vmxc_gpa_t find_run_end(const struct vmxc_addrspace *space, const struct vmxc_area *area,
-                               const struct vmxc_ept_mapping *mapping)
+                               const struct page *page)
 {
-    struct reach reach = {.gpa = mapping->gpa + mapping->page_size,
-                          .hpa = mapping->hpa + mapping->page_size};
+    struct reach reach = {.gpa = page->gpa + page->size, .hpa = page->hpa + page->size};
     const vmxc_gpa_t area_end = vmxc_area_end(area);
 
     if (reach.gpa < area_end) {
@@ -74,14 +88,14 @@ enum vmxc_status vmxc_addrspace_translate_with_limit(const struct vmxc_addrspace
                                                      vmxc_gpa_t gpa,
                                                      struct vmxc_translation_limit *limit)
 {
-    struct vmxc_ept_mapping mapping;
     struct vmxc_area area;
+    struct page page;
 
-    VMXC_TRY(find_page(space, gpa, &area, &mapping));
+    VMXC_TRY(find_page(space, gpa, &area, &page));
     const bool linear = area.hpa != VMXC_AREA_NO_HPA;
-    const vmxc_gpa_t run_end = linear ? vmxc_area_end(&area) : find_run_end(space, &area, &mapping);
+    const vmxc_gpa_t run_end = linear ? vmxc_area_end(&area) : find_run_end(space, &area, &page);
     *limit = (struct vmxc_translation_limit){
-        .translation = translation_of(gpa, &area, &mapping),
+        .translation = translation_of(gpa, &area, &page),
         .area_base = area.base,
         .area_size = area.size,
         .contiguous = run_end - gpa,

@@ -28,6 +28,8 @@ void vmxc_area_path_find(const struct vmxc_area_set *set, vmxc_gpa_t gpa, struct
 
     for (uint32_t level = set->height; level-- > 0;) {
         struct area_node *node = area_node_at(set, hpa);
+        if (level == 0)
+            area_leaf_prefetch(node);
         const uint32_t slot = area_node_search(node, gpa);
 
         path->step[level] = (struct area_step){.node = node, .hpa = hpa, .slot = slot};
@@ -51,23 +53,26 @@ vmxc_gpa_t vmxc_area_path_next_base(const struct vmxc_area_set *set, const struc
  * The leaf and slot of the last area whose base is not above `gpa` (of the first area if there is none) and the base
  * of the area after it, or AREA_NO_BASE. The same way as above without the notes. The set is not empty.
  */
-static const struct area_node *find_leaf(const struct vmxc_area_set *set, vmxc_gpa_t gpa,
-                                         uint32_t *slot, vmxc_gpa_t *next_base)
+static inline const struct area_node *find_leaf(const struct vmxc_area_set *set, vmxc_gpa_t gpa,
+                                                uint32_t *slot, vmxc_gpa_t *next_base)
 {
-    const struct area_node *node = area_node_at(set, set->root_hpa);
     vmxc_gpa_t next = AREA_NO_BASE;
+    vmxc_hpa_t hpa = set->root_hpa;
 
-    for (;;) {
+    for (uint32_t level = set->height - 1;; level--) {
+        const struct area_node *node = area_node_at(set, hpa);
+        if (level == 0)
+            area_leaf_prefetch(node);
         const uint32_t at = area_node_search(node, gpa);
 
         if (at + 1 < node->count)
             next = node->u.key[at + 1];
-        if (node->level == 0) {
+        if (level == 0) {
             *slot = at;
             *next_base = next;
             return node;
         }
-        node = area_node_at(set, node->u.inner.child_hpa[at]);
+        hpa = node->u.inner.child_hpa[at];
     }
 }
 

@@ -116,12 +116,15 @@ enum vmxc_status vmxc_area_set_insert(struct vmxc_area_set *set, const struct vm
 
 enum vmxc_status vmxc_area_set_split(struct vmxc_area_set *set, vmxc_gpa_t gpa)
 {
-    struct vmxc_area upper;
     struct area_path path;
 
     if ((gpa & VMXC_PAGE_MASK) != 0)
         return VMXC_INVALID_INPUT;
-    if (vmxc_area_set_find(set, gpa, &upper) != VMXC_OK || upper.base == gpa)
+    if (set->height == 0)
+        return VMXC_OK;
+    vmxc_area_path_find(set, gpa, &path);
+    struct vmxc_area upper = area_node_area(path.step[0].node, path.step[0].slot);
+    if (gpa <= upper.base || gpa - upper.base >= upper.size)
         return VMXC_OK;
 
     const uint64_t lower_size = gpa - upper.base;
@@ -130,7 +133,6 @@ enum vmxc_status vmxc_area_set_split(struct vmxc_area_set *set, vmxc_gpa_t gpa)
     if (upper.hpa != VMXC_AREA_NO_HPA)
         upper.hpa += lower_size;
 
-    vmxc_area_path_find(set, gpa, &path);
     VMXC_TRY(vmxc_area_set_stock(set, vmxc_area_path_need(set, &path, 1)));
     area_node_touch(set, path.step[0].hpa);
     path.step[0].node->u.leaf.tail[path.step[0].slot].size = lower_size;

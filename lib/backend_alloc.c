@@ -4,6 +4,7 @@
  * A frame belongs to the EPT entry that maps it; the area keeps no list.
  */
 #include "internal/addrspace.h"
+#include "internal/ept.h"
 #include "vmxcore/frame.h"
 
 static enum vmxc_status take_page(const struct vmxc_addrspace *space, vmxc_hpa_t *page_hpa)
@@ -84,17 +85,22 @@ static void alloc_release(struct vmxc_addrspace *space, const struct vmxc_area *
 static enum vmxc_fault_result alloc_fault(struct vmxc_addrspace *space,
                                           const struct vmxc_area *area, vmxc_gpa_t gpa)
 {
-    vmxc_hpa_t page_hpa = 0;
+    struct populate populate = {.space = space};
+    struct vmxc_ept_source source = {
+        .supply = supply_page, .release = undo_page, .context = &populate};
 
     if (!area->lazy)
-        return VMXC_FAULT_NOT_LAZY;
-    if (take_page(space, &page_hpa) != VMXC_OK)
-        return VMXC_FAULT_NO_MEMORY;
-    if (vmxc_ept_map(&space->ept, gpa, page_hpa, VMXC_PAGE_SIZE, area->flags) != VMXC_OK) {
-        give_pages(space, page_hpa, VMXC_PAGE_SIZE);
+        return vmxc_addrspace_fault_not_lazy(space, gpa);
+    if (vmxc_ept_encode(&space->ept, area->flags, &source.leaf) != VMXC_OK)
+        return VMXC_FAULT_NO_MEMORY; /* impossible: the flags were checked when the area was mapped */
+    switch (vmxc_ept_map_page(&space->ept, gpa, &source)) {
+    case VMXC_OK:
+        return VMXC_FAULT_MAPPED;
+    case VMXC_ALREADY_EXISTS:
+        return VMXC_FAULT_ALREADY_BACKED;
+    default:
         return VMXC_FAULT_NO_MEMORY;
     }
-    return VMXC_FAULT_MAPPED;
 }
 
 const struct vmxc_backend_ops vmxc_backend_alloc = {

@@ -28,10 +28,8 @@ static void linear_release(struct vmxc_addrspace *space, const struct vmxc_area 
 static enum vmxc_fault_result linear_fault(struct vmxc_addrspace *space,
                                            const struct vmxc_area *area, vmxc_gpa_t gpa)
 {
-    (void)space;
     (void)area;
-    (void)gpa;
-    return VMXC_FAULT_NOT_LAZY;
+    return vmxc_addrspace_fault_not_lazy(space, gpa);
 }
 
 const struct vmxc_backend_ops vmxc_backend_linear = {

@@ -92,10 +92,3 @@ enum vmxc_status vmxc_ept_check_range(const struct vmxc_ept *ept, vmxc_gpa_t gpa
     *end = gpa + size;
     return VMXC_OK;
 }
-
-bool vmxc_ept_is_host_range(const struct vmxc_ept *ept, vmxc_hpa_t hpa, uint64_t size)
-{
-    const uint64_t limit = UINT64_C(1) << ept->config.maxphyaddr;
-
-    return (hpa & VMXC_PAGE_MASK) == 0 && hpa < limit && size <= limit - hpa;
-}

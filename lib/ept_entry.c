@@ -1,18 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between map flags and the bits of an EPT leaf; nothing else translates one into the other. */
+/* From map flags to the bits of an EPT leaf; vmxc_ept_decode is the way back. Nothing else translates one into the other. */
 #include "internal/ept.h"
-
-static const struct {
-    vmxc_map_flags flag;
-    uint64_t bit;
-} rights[] = {
-    {VMXC_MAP_READ, VMXC_EPT_READ},
-    {VMXC_MAP_WRITE, VMXC_EPT_WRITE},
-    {VMXC_MAP_EXECUTE, VMXC_EPT_EXECUTE},
-    {VMXC_MAP_USER, VMXC_EPT_USER_EXECUTE},
-};
-
-#define RIGHTS_COUNT (sizeof(rights) / sizeof(rights[0]))
 
 /* Refuses what would be an EPT misconfiguration. Source: SDM, "EPT Misconfigurations". */
 static enum vmxc_status check_rights(const struct vmxc_ept *ept, vmxc_map_flags flags)
@@ -35,26 +23,10 @@ enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flag
 
     VMXC_TRY(vmxc_map_flags_memory_type(flags, &type));
     VMXC_TRY(check_rights(ept, flags));
-    for (size_t i = 0; i < RIGHTS_COUNT; i++)
-        bits |= (flags & rights[i].flag) != 0 ? rights[i].bit : 0;
+    bits = flags & VMXC_MAP_RWX;
+    bits |= (flags & VMXC_MAP_USER) != 0 ? VMXC_EPT_USER_EXECUTE : 0;
     bits |= VMXC_FIELD_MAKE(type, VMXC_EPT_MEMORY_TYPE);
     bits |= (flags & VMXC_MAP_IGNORE_PAT) != 0 ? VMXC_EPT_IGNORE_PAT : 0;
     *leaf = vmxc_ept_is_present(ept, bits) ? bits : vmxc_ept_hold(ept, bits);
     return VMXC_OK;
-}
-
-struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa)
-{
-    const uint64_t page_size = VMXC_EPT_ENTRY_SPAN(level);
-    vmxc_map_flags flags = VMXC_MAP_TYPE(VMXC_FIELD_GET(raw, VMXC_EPT_MEMORY_TYPE));
-
-    for (size_t i = 0; i < RIGHTS_COUNT; i++)
-        flags |= (raw & rights[i].bit) != 0 ? rights[i].flag : 0;
-    flags |= (raw & VMXC_EPT_IGNORE_PAT) != 0 ? VMXC_MAP_IGNORE_PAT : 0;
-    return (struct vmxc_ept_mapping){.gpa = gpa & ~(page_size - 1),
-                                     .hpa = raw & VMXC_EPT_ADDRESS,
-                                     .page_size = page_size,
-                                     .flags = flags,
-                                     .accessed = (raw & VMXC_EPT_ACCESSED) != 0,
-                                     .dirty = (raw & VMXC_EPT_DIRTY) != 0};
 }

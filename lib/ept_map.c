@@ -30,20 +30,45 @@ static enum vmxc_status supplied_source(const struct vmxc_ept *ept, vmxc_map_fla
 
 /* ---- Mapping an empty range ------------------------------------------------------------------------- */
 
+static enum vmxc_status stage_and_publish(const struct vmxc_ept *ept,
+                                          const struct vmxc_ept_node *node, vmxc_gpa_t gpa,
+                                          vmxc_gpa_t end, const struct vmxc_ept_source *source)
+{
+    VMXC_TRY(vmxc_ept_stage(ept, node, gpa, end, source));
+    vmxc_ept_publish(ept, node, gpa, end, source->leaf);
+    return VMXC_OK;
+}
+
+/* Where the table exists already, one store is all that is visible. */
+enum vmxc_status vmxc_ept_map_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                   const struct vmxc_ept_source *source)
+{
+    struct vmxc_ept_node node;
+    vmxc_hpa_t page_hpa = gpa + source->offset;
+
+    if (vmxc_ept_descend(ept, gpa, &node) != 0)
+        return VMXC_ALREADY_EXISTS;
+    if (node.level > 1)
+        return stage_and_publish(ept, &node, gpa, gpa + VMXC_PAGE_SIZE, source);
+    if (source->supply != NULL)
+        VMXC_TRY(vmxc_ept_supply_page(ept, gpa, source, &page_hpa));
+    vmxc_ept_store(ept, &node, vmxc_ept_index(gpa, 1), source->leaf | page_hpa);
+    return VMXC_OK;
+}
+
 static enum vmxc_status map_range(const struct vmxc_ept *ept, vmxc_gpa_t gpa, vmxc_gpa_t end,
                                   const struct vmxc_ept_source *source)
 {
+    if (end - gpa == VMXC_PAGE_SIZE)
+        return vmxc_ept_map_page(ept, gpa, source);
     struct vmxc_ept_node node = vmxc_ept_narrowest(ept, gpa, end);
-
     if (!vmxc_ept_is_empty(ept, &node, gpa, end))
         return VMXC_ALREADY_EXISTS;
     if (node.level == 1 && source->supply == NULL) {
         node.reachable = false; /* nothing here can fail, so the entries are final at once */
         return vmxc_ept_stage(ept, &node, gpa, end, source);
     }
-    VMXC_TRY(vmxc_ept_stage(ept, &node, gpa, end, source));
-    vmxc_ept_publish(ept, &node, gpa, end, source->leaf);
-    return VMXC_OK;
+    return stage_and_publish(ept, &node, gpa, end, source);
 }
 
 enum vmxc_status vmxc_ept_map(struct vmxc_ept *ept, vmxc_gpa_t gpa, vmxc_hpa_t hpa, uint64_t size,

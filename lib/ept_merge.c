@@ -87,10 +87,8 @@ static void merge_table(const struct vmxc_ept *ept, const struct vmxc_ept_node *
     if (batch->count == VMXC_EPT_MERGE_BATCH)
         finish(ept, batch);
     vmxc_ept_store(ept, node, index, large);
-    vmxc_hal_trace(ept->hal, &(struct vmxc_trace_event){.kind = VMXC_TRACE_MERGE,
-                                                        .gpa = gpa,
-                                                        .hpa = table->hpa,
-                                                        .size = VMXC_EPT_ENTRY_SPAN(node->level)});
+    VMXC_HAL_TRACE(ept->hal, .kind = VMXC_TRACE_MERGE, .gpa = gpa, .hpa = table->hpa,
+                   .size = VMXC_EPT_ENTRY_SPAN(node->level));
     batch->merged[batch->count++] =
         (struct merged){.node = *node, .index = index, .table_hpa = table->hpa};
 }

@@ -101,10 +101,8 @@ static bool split_page(const struct vmxc_ept *ept, const struct vmxc_ept_node *n
     do
         fill_with_parts(ept, &child, raw);
     while (!vmxc_ept_replace(ept, node, index, &raw, vmxc_ept_table_entry(ept, table_hpa)));
-    vmxc_hal_trace(ept->hal, &(struct vmxc_trace_event){.kind = VMXC_TRACE_SPLIT,
-                                                        .gpa = gpa & ~(span - 1),
-                                                        .hpa = table_hpa,
-                                                        .size = span});
+    VMXC_HAL_TRACE(ept->hal, .kind = VMXC_TRACE_SPLIT, .gpa = gpa & ~(span - 1), .hpa = table_hpa,
+                   .size = span);
     return vmxc_ept_is_present(ept, raw);
 }
 

@@ -48,9 +48,8 @@ static void stage_linear(const struct vmxc_ept *ept, const struct vmxc_ept_node 
         atomic_store_explicit(&entries[i], raw, memory_order_release);
 }
 
-/* Asks for the page at `gpa`; one with an impossible address goes straight back. */
-static enum vmxc_status supply_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
-                                    const struct vmxc_ept_source *source, vmxc_hpa_t *page_hpa)
+enum vmxc_status vmxc_ept_supply_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                      const struct vmxc_ept_source *source, vmxc_hpa_t *page_hpa)
 {
     vmxc_hpa_t hpa = 0;
 
@@ -70,7 +69,7 @@ static enum vmxc_status stage_supplied(const struct vmxc_ept *ept, const struct 
 {
     for (; gpa < end; gpa += VMXC_PAGE_SIZE) {
         vmxc_hpa_t page_hpa = 0;
-        VMXC_TRY(supply_page(ept, gpa, source, &page_hpa));
+        VMXC_TRY(vmxc_ept_supply_page(ept, gpa, source, &page_hpa));
         vmxc_ept_store(ept, node, vmxc_ept_index(gpa, 1),
                        staged(ept, node, source->leaf | page_hpa));
     }

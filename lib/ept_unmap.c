@@ -53,11 +53,30 @@ static bool revoke(const struct vmxc_ept *ept, const struct vmxc_ept_node *node,
     return remains || is_used_outside(node, first, last);
 }
 
+/* The 4-KByte pages of a range: the innermost loop of unmapping. */
+static void sweep_pages(const struct vmxc_ept *ept, const struct vmxc_ept_node *node,
+                        vmxc_gpa_t gpa, vmxc_gpa_t end, vmxc_ept_release_fn release, void *context)
+{
+    for (unsigned index = vmxc_ept_index(gpa, 1); gpa < end; gpa += VMXC_PAGE_SIZE, index++) {
+        const uint64_t raw = vmxc_ept_load(node, index);
+        if (raw == 0)
+            continue;
+        if (release != NULL)
+            release(context, gpa, raw & VMXC_EPT_ADDRESS, VMXC_PAGE_SIZE);
+        if (node->reachable)
+            vmxc_ept_store(ept, node, index, 0);
+    }
+}
+
 void vmxc_ept_sweep(const struct vmxc_ept *ept, const struct vmxc_ept_node *node, vmxc_gpa_t gpa,
                     vmxc_gpa_t end, vmxc_ept_release_fn release, void *context)
 {
-    if (node->level == 1 && !node->reachable && release == NULL)
-        return; /* the table goes with all its entries, and nobody asks for the pages */
+    if (node->level == 1) {
+        /* A table that goes with all its entries needs no sweep if nobody asks for the pages. */
+        if (node->reachable || release != NULL)
+            sweep_pages(ept, node, gpa, end, release, context);
+        return;
+    }
     for (vmxc_gpa_t next; gpa < end; gpa = next) {
         next = vmxc_ept_part_end(gpa, end, node->level);
         const unsigned index = vmxc_ept_index(gpa, node->level);

@@ -40,17 +40,12 @@ enum vmxc_status vmxc_ept_query(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
         return VMXC_BAD_STATE;
     if (gpa >= vmxc_ept_span(ept))
         return VMXC_INVALID_INPUT;
-    struct vmxc_ept_node node = vmxc_ept_root_node(ept);
-    for (;;) {
-        const uint64_t raw = vmxc_ept_load(&node, vmxc_ept_index(gpa, node.level));
-        if (raw == 0)
-            return VMXC_NOT_FOUND;
-        if (vmxc_ept_is_leaf(raw, node.level)) {
-            *mapping = vmxc_ept_decode(raw, node.level, gpa);
-            return VMXC_OK;
-        }
-        node = vmxc_ept_child(ept, &node, raw);
-    }
+    struct vmxc_ept_node node;
+    const uint64_t raw = vmxc_ept_descend(ept, gpa, &node);
+    if (raw == 0)
+        return VMXC_NOT_FOUND;
+    *mapping = vmxc_ept_decode(raw, node.level, gpa);
+    return VMXC_OK;
 }
 
 static enum vmxc_status visit_range(const struct vmxc_ept *ept, const struct vmxc_ept_node *node,

@@ -246,7 +246,7 @@ struct vmxc_backend_ops {
     /* Takes back a page that is unmapped, invalidated and unreachable. */
     void (*release)(struct vmxc_addrspace *space, const struct vmxc_area *area, vmxc_hpa_t hpa,
                     uint64_t size);
-    /* Supplies the missing page at `gpa` (4-KByte aligned): MAPPED, NOT_LAZY or NO_MEMORY. */
+    /* Supplies the page at `gpa` (4-KByte aligned) if it is missing: MAPPED, ALREADY_BACKED, NOT_LAZY or NO_MEMORY. */
     enum vmxc_fault_result (*fault)(struct vmxc_addrspace *space, const struct vmxc_area *area,
                                     vmxc_gpa_t gpa);
 };

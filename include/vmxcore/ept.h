@@ -185,6 +185,15 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_query(const struct vmxc_ept *ept, vmxc
                                                 struct vmxc_ept_mapping *mapping);
 
 /*
+ * As vmxc_ept_query for each of gpas[count], in any order, repetitions included: statuses[i] is what it answers for
+ * gpas[i], and mappings[i] what it fills in (untouched unless statuses[i] is VMXC_OK). Returns how many are mapped.
+ * Look-ups are interleaved, so that many loads are in flight; addresses near the ones before them are found
+ * without a walk. The arrays may not overlap.
+ */
+size_t vmxc_ept_query_many(const struct vmxc_ept *ept, const vmxc_gpa_t *gpas, size_t count,
+                           struct vmxc_ept_mapping *mappings, enum vmxc_status *statuses);
+
+/*
  * Calls `visit` for each page that lies in the range, wholly or partly, in ascending order. The visitor must
  * not change the hierarchy. Errors: VMXC_INVALID_INPUT, or what `visit` returned.
  */

@@ -198,6 +198,16 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu,
                                                      struct vmxsim_trail *trail);
 
 /*
+ * As vmxsim_guest_access for each of linears[count], one after the other, in their order: outcomes[i] is what the access to
+ * linears[i] comes to. `access` says everything but the linear address. The arrays may not overlap.
+ * Errors: as vmxsim_guest_access; no access was made then.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_walk_many(struct vmxsim_cpu *cpu,
+                                                  const struct vmxsim_access *access,
+                                                  const uint64_t *linears, size_t count,
+                                                  struct vmxsim_outcome *outcomes);
+
+/*
  * An access to a guest-physical address that is not the translation of a linear address, by EPT alone (as PAE
  * PDPTE loads are); nothing is read or stored at the address itself. Outcomes as above, with bit 7 of an exit
  * qualification clear; the memory type is that of the EPT leaf. `rights` holds VMXC_EPT_READ, _WRITE, _EXECUTE or,

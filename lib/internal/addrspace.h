@@ -53,6 +53,10 @@ struct vmxc_addrspace_release {
  */
 void vmxc_addrspace_release_page(void *context, vmxc_gpa_t gpa, vmxc_hpa_t hpa, uint64_t size);
 
+/* What a fault comes to in an area whose pages are not supplied on demand: ALREADY_BACKED or NOT_LAZY. */
+enum vmxc_fault_result vmxc_addrspace_fault_not_lazy(const struct vmxc_addrspace *space,
+                                                     vmxc_gpa_t gpa);
+
 static inline uint64_t vmxc_smaller(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

@@ -32,6 +32,9 @@
  */
 #define AREA_SET_MAX_HEIGHT 8u
 
+/* Bytes; where it is something else, prefetching is less of a help. */
+#define AREA_CACHE_LINE 64u
+
 /* "There is no such area": no base of an area has low bits. */
 #define AREA_NO_BASE UINT64_MAX
 
@@ -82,6 +85,15 @@ struct area_entry {
 static inline struct area_node *area_node_at(const struct vmxc_area_set *set, vmxc_hpa_t hpa)
 {
     return vmxc_hal_frame_pointer(set->hal, hpa);
+}
+
+/* Asks for all keys of a leaf at once: a search would wait for memory at each of its first steps. */
+static inline void area_leaf_prefetch(const struct area_node *leaf)
+{
+    const uint8_t *const bytes = (const uint8_t *)leaf;
+
+    for (size_t line = 0; line < offsetof(struct area_node, u.leaf.tail); line += AREA_CACHE_LINE)
+        vmxc_prefetch(bytes + line);
 }
 
 static inline uint32_t area_node_capacity(uint32_t level)

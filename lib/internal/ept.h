@@ -99,9 +99,14 @@ struct vmxc_ept_node {
 };
 
 /* The processor may set accessed and dirty flags at any time, so entries are read and written whole. */
+static inline uint64_t vmxc_ept_load_entry(const uint64_t *entry)
+{
+    return atomic_load_explicit((const _Atomic uint64_t *)entry, memory_order_acquire);
+}
+
 static inline uint64_t vmxc_ept_load(const struct vmxc_ept_node *node, unsigned index)
 {
-    return atomic_load_explicit((_Atomic uint64_t *)&node->entries[index], memory_order_acquire);
+    return vmxc_ept_load_entry(&node->entries[index]);
 }
 
 /* Release: a processor that sees the entry sees what it leads to. */
@@ -147,6 +152,28 @@ static inline struct vmxc_ept_node vmxc_ept_child(const struct vmxc_ept *ept,
                             node->reachable && vmxc_ept_is_present(ept, raw));
 }
 
+/*
+ * Descends to the entry that decides about `gpa`: a leaf, or an empty one. Returns it; *node is its table. Between
+ * operations no table is held, so all on the way are reachable.
+ */
+static inline uint64_t vmxc_ept_descend(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                        struct vmxc_ept_node *node)
+{
+    vmxc_hpa_t table_hpa = ept->root_hpa;
+    unsigned level = ept->config.levels;
+
+    for (;;) {
+        const struct vmxc_ept_node table = vmxc_ept_node_at(ept, table_hpa, level, true);
+        const uint64_t raw = vmxc_ept_load(&table, vmxc_ept_index(gpa, level));
+        if (raw == 0 || vmxc_ept_is_leaf(raw, level)) {
+            *node = table;
+            return raw;
+        }
+        table_hpa = raw & VMXC_EPT_ADDRESS;
+        level--;
+    }
+}
+
 /* The lowest table that the whole range [gpa, end) lies in. */
 struct vmxc_ept_node vmxc_ept_narrowest(const struct vmxc_ept *ept, vmxc_gpa_t gpa, vmxc_gpa_t end);
 
@@ -164,14 +191,38 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_check_range(const struct vmxc_ept *ept
                                                       uint64_t size, vmxc_gpa_t *end);
 
 /* True if [hpa, hpa + size) is aligned and fits in maxphyaddr bits. */
-bool vmxc_ept_is_host_range(const struct vmxc_ept *ept, vmxc_hpa_t hpa, uint64_t size);
+static inline bool vmxc_ept_is_host_range(const struct vmxc_ept *ept, vmxc_hpa_t hpa, uint64_t size)
+{
+    const uint64_t limit = UINT64_C(1) << ept->config.maxphyaddr;
+
+    return (hpa & VMXC_PAGE_MASK) == 0 && hpa < limit && size <= limit - hpa;
+}
+
+/* Three rights have the same bit on both sides. */
+_Static_assert(VMXC_MAP_READ == VMXC_EPT_READ && VMXC_MAP_WRITE == VMXC_EPT_WRITE &&
+                   VMXC_MAP_EXECUTE == VMXC_EPT_EXECUTE,
+               "rights are copied");
 
 /* The bits that `flags` mean in a leaf: rights (or held), memory type, ignore-PAT. Errors: see vmxc_ept_map. */
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flags,
                                                  uint64_t *leaf);
 
 /* The inverse: what the leaf `raw` at `level` says about the page that holds `gpa`. */
-struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa);
+static inline struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa)
+{
+    const uint64_t page_size = VMXC_EPT_ENTRY_SPAN(level);
+    vmxc_map_flags flags = VMXC_MAP_TYPE(VMXC_FIELD_GET(raw, VMXC_EPT_MEMORY_TYPE));
+
+    flags |= (vmxc_map_flags)(raw & VMXC_EPT_RWX);
+    flags |= (raw & VMXC_EPT_USER_EXECUTE) != 0 ? VMXC_MAP_USER : 0;
+    flags |= (raw & VMXC_EPT_IGNORE_PAT) != 0 ? VMXC_MAP_IGNORE_PAT : 0;
+    return (struct vmxc_ept_mapping){.gpa = gpa & ~(page_size - 1),
+                                     .hpa = raw & VMXC_EPT_ADDRESS,
+                                     .page_size = page_size,
+                                     .flags = flags,
+                                     .accessed = (raw & VMXC_EPT_ACCESSED) != 0,
+                                     .dirty = (raw & VMXC_EPT_DIRTY) != 0};
+}
 
 /* ---- Steps: building (ept_stage.c) ------------------------------------------------------------------ */
 
@@ -199,6 +250,18 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_stage(const struct vmxc_ept *ept,
                                                 const struct vmxc_ept_node *node, vmxc_gpa_t gpa,
                                                 vmxc_gpa_t end,
                                                 const struct vmxc_ept_source *source);
+
+/*
+ * Asks a source that names pages one by one for the one at `gpa`; a page with an impossible address goes straight back.
+ * Errors: VMXC_INVALID_INPUT, or what `supply` returned.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxc_ept_supply_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                                      const struct vmxc_ept_source *source,
+                                                      vmxc_hpa_t *page_hpa);
+
+/* Maps the one page at `gpa`, which lies in the span. Errors: as vmxc_ept_map. */
+VMXC_MUST_CHECK enum vmxc_status vmxc_ept_map_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                                   const struct vmxc_ept_source *source);
 
 /* Makes what is staged in the range reachable; `leaf` as in the source. */
 void vmxc_ept_publish(const struct vmxc_ept *ept, const struct vmxc_ept_node *node, vmxc_gpa_t gpa,

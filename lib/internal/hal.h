@@ -33,6 +33,16 @@ static inline void *vmxc_hal_pointer(const struct vmxc_hal *hal, vmxc_hpa_t hpa)
     return frame == NULL ? NULL : frame + (hpa & VMXC_PAGE_MASK);
 }
 
+/* Asks for a cache line that will be read soon. A hint: compilers without it lose time, nothing else. */
+static inline void vmxc_prefetch(const void *pointer)
+{
+#if defined(__GNUC__)
+    __builtin_prefetch(pointer);
+#else
+    (void)pointer;
+#endif
+}
+
 /* Announces a store to [hpa, hpa + length). */
 static inline void vmxc_hal_mark_dirty(const struct vmxc_hal *hal, vmxc_hpa_t hpa, uint64_t length)
 {
@@ -40,26 +50,30 @@ static inline void vmxc_hal_mark_dirty(const struct vmxc_hal *hal, vmxc_hpa_t hp
         hal->mark_dirty(hal->context, hpa, length);
 }
 
-static inline void vmxc_hal_trace(const struct vmxc_hal *hal, const struct vmxc_trace_event *event)
-{
-    if (hal->trace != NULL)
-        hal->trace(hal->context, event);
-}
+/*
+ * Reports an event, given by its members, if somebody wants it; otherwise it is not even made: this is on the way of every
+ * frame.
+ */
+#define VMXC_HAL_TRACE(hal, ...)                                                \
+    do {                                                                        \
+        const struct vmxc_hal *const vmxc_traced_ = (hal);                      \
+        if (vmxc_traced_->trace != NULL)                                        \
+            vmxc_traced_->trace(vmxc_traced_->context,                          \
+                                &(const struct vmxc_trace_event){__VA_ARGS__}); \
+    } while (0)
 
 /* Drops every cached translation of `eptp`, on every processor. */
 static inline void vmxc_hal_invalidate_ept(const struct vmxc_hal *hal, uint64_t eptp)
 {
     hal->invalidate_ept(hal->context, eptp);
-    vmxc_hal_trace(hal,
-                   &(struct vmxc_trace_event){.kind = VMXC_TRACE_INVALIDATE_EPT, .value = eptp});
+    VMXC_HAL_TRACE(hal, .kind = VMXC_TRACE_INVALIDATE_EPT, .value = eptp);
 }
 
 /* Gives back a frame that vmxc_frame_alloc accepted, for owners that keep only its address. */
 static inline void vmxc_hal_free_frame(const struct vmxc_hal *hal, vmxc_hpa_t frame_hpa)
 {
     hal->dealloc_frame(hal->context, frame_hpa);
-    vmxc_hal_trace(hal,
-                   &(struct vmxc_trace_event){.kind = VMXC_TRACE_FRAME_FREE, .hpa = frame_hpa});
+    VMXC_HAL_TRACE(hal, .kind = VMXC_TRACE_FRAME_FREE, .hpa = frame_hpa);
 }
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * The parts of a guest access: walk.c (the access as a whole), walk_paging.c (linear to guest-physical),
  * walk_ept.c (guest-physical to host-physical), walk_spp.c (sub-page write permissions), walk_apic.c (the
- * APIC-access page), walk_outcome.c (faults, exits), memory_type.c.
+ * APIC-access page), walk_outcome.c (faults, exits), memory_type.c. walk_many.c makes many accesses.
  *
  * Steps return true if the access goes on. On false it has ended and walk->outcome says how.
  */
