@@ -1077,6 +1077,19 @@ static bool step(struct experiment *experiment, struct vmxsim_fuzz_input *input)
     return true;
 }
 
+/*
+ * States that a VM entry may refuse after a VM exit, on a processor too: the harness delivers no debug trap that is pending or
+ * comes of single-stepping; EFER that is loaded and not saved does not follow the guest into and out of IA-32e mode.
+ */
+static bool may_be_refused(const struct vmxsim_vmcs *vmcs)
+{
+    const bool loads_efer = VMXSIM_VMCS(vmcs, VM_ENTRY_CONTROLS) & VMXC_ENTRY_LOAD_EFER;
+    const bool saves_efer = VMXSIM_VMCS(vmcs, PRIMARY_VM_EXIT_CONTROLS) & VMXC_EXIT_SAVE_EFER;
+
+    return (VMXSIM_VMCS(vmcs, GUEST_RFLAGS) & VMXC_RFLAGS_TF) ||
+           VMXSIM_VMCS(vmcs, GUEST_PENDING_DEBUG_EXCEPTIONS) != 0 || (loads_efer && !saves_efer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct vmxsim_fuzz_input input = {.next = data, .left = size};
@@ -1088,9 +1101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     decode_vmcs(&input, machine, &vmcs);
     decode_apic(&input, machine);
     make_current(machine, &vmcs);
-    /* The harness delivers no debug trap that is pending or comes of single-stepping; VM entry asks for what is left of them. */
-    experiment.invalid = (VMXSIM_VMCS(&vmcs, GUEST_RFLAGS) & VMXC_RFLAGS_TF) ||
-                         VMXSIM_VMCS(&vmcs, GUEST_PENDING_DEBUG_EXCEPTIONS) != 0;
+    experiment.invalid = may_be_refused(&vmcs);
     if (!enter(&experiment, false))
         return 0;
     for (unsigned i = 0; i < MAX_STEPS && input.left > 0; i++) {
