@@ -189,6 +189,18 @@ void vmxc_vmcs_setup_request(const struct vmxc_insn_ops *ops, const struct vmxc_
 
 /* ---- The whole ---- */
 
+/* Under "enable EPT", a guest without an EPT pointer would not be entered. */
+static enum vmxc_status check_eptp(const struct vmxc_vmcs_setup *setup,
+                                   const struct vmxc_vmcs_controls *controls,
+                                   struct vmxc_vmcs_missing *missing)
+{
+    if (setup->eptp == 0 &&
+        vmxc_has_control(controls, VMXC_CONTROL_WORD_SECONDARY, VMXC_SECONDARY_ENABLE_EPT))
+        return vmxc_vmcs_miss(missing, VMXC_VMCS_EPT_POINTER, VMXC_EPTP_ADDRESS,
+                              VMXC_INVALID_INPUT);
+    return VMXC_OK;
+}
+
 enum vmxc_status vmxc_vmcs_setup(const struct vmxc_insn_ops *ops,
                                  const struct vmxc_vmcs_setup *setup,
                                  struct vmxc_vmcs_controls *controls,
@@ -200,6 +212,7 @@ enum vmxc_status vmxc_vmcs_setup(const struct vmxc_insn_ops *ops,
     *missing = (struct vmxc_vmcs_missing){.field = 0};
     vmxc_vmcs_setup_request(ops, setup, request);
     VMXC_TRY(vmxc_vmcs_negotiate(ops, request, &negotiated, missing));
+    VMXC_TRY(check_eptp(setup, &negotiated, missing));
     VMXC_TRY(vmxc_vmcs_setup_controls(ops, setup, &negotiated));
     VMXC_TRY(vmxc_vmcs_setup_host(ops, &negotiated, missing));
     VMXC_TRY(vmxc_vmcs_setup_guest(ops, &setup->guest, &negotiated, missing));

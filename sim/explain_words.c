@@ -356,6 +356,21 @@ static const char *const general_registers[16] = {
     "R8",  "R9",  "R10", "R11", "R12", "R13", "R14", "R15",
 };
 
+#define LMSW_BITS (VMXC_QUALIFICATION_CR_LMSW_SOURCE | VMXC_QUALIFICATION_CR_LMSW_MEMORY)
+
+/* Operands that this kind of access does not have are 0. */
+static uint64_t absent_cr_operands(enum vmxc_cr_access access)
+{
+    switch (access) {
+    case VMXC_CR_ACCESS_LMSW:
+        return VMXC_QUALIFICATION_CR_REGISTER;
+    case VMXC_CR_ACCESS_CLTS:
+        return LMSW_BITS | VMXC_QUALIFICATION_CR_REGISTER;
+    default:
+        return LMSW_BITS;
+    }
+}
+
 static void add_cr_operands(struct vmxsim_decoded *decoded, enum vmxc_cr_access access)
 {
     const uint64_t raw = decoded->raw;
@@ -391,6 +406,7 @@ void vmxsim_decode_cr_qualification(uint64_t qualification, struct vmxsim_decode
     else
         vmxsim_row_wrong(decoded, VMXC_QUALIFICATION_CR_NUMBER, "control register",
                          "accesses to it do not cause VM exits");
-    vmxsim_rows_reserved(decoded, VMXC_BITS(63, 32) | VMXC_BITS(15, 12) | VMXC_BIT(7));
+    vmxsim_rows_reserved(decoded, VMXC_BITS(63, 32) | VMXC_BITS(15, 12) | VMXC_BIT(7) |
+                                      absent_cr_operands((enum vmxc_cr_access)access));
     vmxsim_rows_sort(decoded);
 }

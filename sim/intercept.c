@@ -29,17 +29,6 @@
 #define RFLAGS_IOPL        VMXC_BITS(13, 12)
 #define ACCESS_RIGHTS_TYPE VMXC_BITS(3, 0)
 
-static void start(struct walk *walk, struct vmxsim_cpu *cpu, struct vmxsim_outcome *outcome)
-{
-    memset(outcome, 0, sizeof(*outcome));
-    *walk = (struct walk){.cpu = cpu, .outcome = outcome};
-}
-
-static bool end_with_gp(struct walk *walk, enum vmxsim_walk_rule rule)
-{
-    return vmxsim_end_with_exception(walk, rule, VMXC_VECTOR_GP, true, 0);
-}
-
 /* Bit `index` of a bitmap in memory. */
 static bool bitmap_bit(const struct vmxsim_cpu *cpu, uint64_t bitmap_hpa, uint32_t index)
 {
@@ -51,8 +40,11 @@ static bool bitmap_bit(const struct vmxsim_cpu *cpu, uint64_t bitmap_hpa, uint32
 
 /* ---- I/O permission ---- */
 
-/* Reads two bytes of the TSS: an implicit supervisor-mode access, which may fault or exit by itself. */
-static bool read_tss(struct walk *walk, uint32_t offset, uint32_t *value)
+/*
+ * Reads two bytes of the TSS: an implicit supervisor-mode access, which may fault or exit by itself; `*read` is then false.
+ * Errors: VMXC_UNSUPPORTED (as vmxsim_guest_access).
+ */
+static enum vmxc_status read_tss(struct walk *walk, uint32_t offset, uint32_t *value, bool *read)
 {
     const struct vmxsim_access access = {
         .type = VMXSIM_ACCESS_READ,
@@ -61,12 +53,13 @@ static bool read_tss(struct walk *walk, uint32_t offset, uint32_t *value)
         .implicit = true,
     };
 
-    if (vmxsim_guest_access(walk->cpu, &access, walk->outcome, NULL) != VMXC_OK ||
-        walk->outcome->kind != VMXSIM_OUTCOME_COMPLETE)
-        return false;
+    VMXC_TRY(vmxsim_guest_access(walk->cpu, &access, walk->outcome, NULL));
+    *read = walk->outcome->kind == VMXSIM_OUTCOME_COMPLETE;
+    if (!*read)
+        return VMXC_OK;
     *value = (uint32_t)(walk->outcome->data[0] | walk->outcome->data[1] << 8);
     memset(walk->outcome, 0, sizeof(*walk->outcome));
-    return true;
+    return VMXC_OK;
 }
 
 static bool has_io_map(const struct guest_state *guest)
@@ -77,36 +70,47 @@ static bool has_io_map(const struct guest_state *guest)
            guest->tr_limit >= TSS_SMALLEST_LIMIT;
 }
 
+static enum vmxc_status refuse_io(struct walk *walk)
+{
+    return vmxsim_guest_fault(walk, VMXSIM_RULE_IO_PERMISSION, VMXC_VECTOR_GP);
+}
+
 /* Two bytes of the map cover any access; both must lie within the limit, even if only one has bits of it. */
-static bool check_io_map(struct walk *walk, const struct vmxsim_io *io)
+static enum vmxc_status check_io_map(struct walk *walk, const struct vmxsim_io *io, bool *allowed)
 {
     const struct guest_state *guest = &walk->cpu->guest;
     const uint32_t wanted = ((1u << io->size) - 1) << (io->port % 8);
     uint32_t map_base = 0, bits = 0;
+    bool read;
 
     if (!has_io_map(guest))
-        return end_with_gp(walk, VMXSIM_RULE_IO_PERMISSION);
-    if (!read_tss(walk, TSS_IO_MAP_BASE, &map_base))
-        return false;
+        return refuse_io(walk);
+    VMXC_TRY(read_tss(walk, TSS_IO_MAP_BASE, &map_base, &read));
+    if (!read)
+        return VMXC_OK;
     const uint32_t offset = map_base + io->port / 8;
     if (offset + 1 > guest->tr_limit)
-        return end_with_gp(walk, VMXSIM_RULE_IO_PERMISSION);
-    if (!read_tss(walk, offset, &bits))
-        return false;
-    return (bits & wanted) ? end_with_gp(walk, VMXSIM_RULE_IO_PERMISSION) : true;
+        return refuse_io(walk);
+    VMXC_TRY(read_tss(walk, offset, &bits, &read));
+    if (!read)
+        return VMXC_OK;
+    *allowed = !(bits & wanted);
+    return *allowed ? VMXC_OK : refuse_io(walk);
 }
 
-/* IOPL grants I/O in protected mode; virtual-8086 mode always asks the map; real mode asks nobody. */
-static bool check_io_privilege(struct walk *walk, const struct vmxsim_io *io)
+/*
+ * IOPL grants I/O in protected mode; virtual-8086 mode always asks the map; real mode asks nobody. `*allowed` is false if a
+ * fault or an exit has ended the instruction.
+ */
+static enum vmxc_status check_io_privilege(struct walk *walk, const struct vmxsim_io *io,
+                                           bool *allowed)
 {
     const struct guest_state *guest = &walk->cpu->guest;
     const bool v86 = guest->rflags & VMXC_RFLAGS_VM;
 
-    if (!(guest->cr0 & VMXC_CR0_PE))
-        return true;
-    if (!v86 && guest->cpl <= VMXC_FIELD_GET(guest->rflags, RFLAGS_IOPL))
-        return true;
-    return check_io_map(walk, io);
+    *allowed = !(guest->cr0 & VMXC_CR0_PE) ||
+               (!v86 && guest->cpl <= VMXC_FIELD_GET(guest->rflags, RFLAGS_IOPL));
+    return *allowed ? VMXC_OK : check_io_map(walk, io, allowed);
 }
 
 /* ---- I/O exits ---- */
@@ -163,19 +167,21 @@ enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io 
                                  struct vmxsim_outcome *outcome)
 {
     struct walk walk;
+    bool allowed;
 
-    if (!cpu->in_guest)
-        return VMXC_BAD_STATE;
     if ((io->size != 1 && io->size != 2 && io->size != 4) || io->address_size > 2 ||
         io->segment > 5)
         return VMXC_INVALID_INPUT;
-    start(&walk, cpu, outcome);
-    if ((io->string && io->rep && io->count == 0) || !check_io_privilege(&walk, io))
+    VMXC_TRY(vmxsim_guest_begin(&walk, cpu, outcome));
+    if (io->string && io->rep && io->count == 0)
+        return vmxsim_guest_complete(&walk);
+    VMXC_TRY(check_io_privilege(&walk, io, &allowed));
+    if (!allowed)
         return VMXC_OK;
     const enum vmxsim_walk_rule rule = io_exit_rule(cpu, io);
     if (rule == VMXSIM_RULE_NONE)
-        return VMXC_OK;
-    (void)vmxsim_end_with_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
+        return vmxsim_guest_complete(&walk);
+    (void)vmxsim_guest_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
     if (io->string)
         describe_string(cpu, io, outcome);
     return VMXC_OK;
@@ -220,16 +226,12 @@ static enum vmxc_status decide_msr(struct walk *walk, uint32_t msr, bool write, 
     struct vmxsim_cpu *cpu = walk->cpu;
 
     *passes = false;
-    if (cpu->guest.cpl > 0) {
-        (void)end_with_gp(walk, VMXSIM_RULE_MSR_PRIVILEGE);
-        return VMXC_OK;
-    }
+    if (cpu->guest.cpl > 0)
+        return vmxsim_guest_fault(walk, VMXSIM_RULE_MSR_PRIVILEGE, VMXC_VECTOR_GP);
     const enum vmxsim_walk_rule rule = msr_exit_rule(cpu, msr, write);
-    if (rule != VMXSIM_RULE_NONE) {
-        (void)vmxsim_end_with_exit(walk, rule,
-                                   write ? VMXC_EXIT_REASON_WRMSR : VMXC_EXIT_REASON_RDMSR, 0);
-        return VMXC_OK;
-    }
+    if (rule != VMXSIM_RULE_NONE)
+        return vmxsim_guest_exit(walk, rule,
+                                 write ? VMXC_EXIT_REASON_WRMSR : VMXC_EXIT_REASON_RDMSR, 0);
     *passes = true;
     return is_unsupported(cpu, msr, write) ? VMXC_UNSUPPORTED : VMXC_OK;
 }
@@ -240,13 +242,12 @@ enum vmxc_status vmxsim_guest_rdmsr(struct vmxsim_cpu *cpu, uint32_t msr,
     struct walk walk;
     bool passes;
 
-    if (!cpu->in_guest)
-        return VMXC_BAD_STATE;
-    start(&walk, cpu, outcome);
+    VMXC_TRY(vmxsim_guest_begin(&walk, cpu, outcome));
     VMXC_TRY(decide_msr(&walk, msr, false, &passes));
-    if (!passes || !vmxsim_virtual_apic_has_msr(cpu, msr, false))
+    if (!passes)
         return VMXC_OK;
-    outcome->value = vmxsim_virtual_apic_read_msr(cpu, msr);
+    if (vmxsim_virtual_apic_has_msr(cpu, msr, false))
+        outcome->value = vmxsim_virtual_apic_read_msr(cpu, msr);
     return vmxsim_guest_complete(&walk);
 }
 
@@ -256,16 +257,14 @@ enum vmxc_status vmxsim_guest_wrmsr(struct vmxsim_cpu *cpu, uint32_t msr, uint64
     struct walk walk;
     bool passes;
 
-    if (!cpu->in_guest)
-        return VMXC_BAD_STATE;
-    start(&walk, cpu, outcome);
+    VMXC_TRY(vmxsim_guest_begin(&walk, cpu, outcome));
     VMXC_TRY(decide_msr(&walk, msr, true, &passes));
-    if (!passes || !vmxsim_virtual_apic_has_msr(cpu, msr, true))
+    if (!passes)
         return VMXC_OK;
-    if (!vmxsim_virtual_apic_accepts_msr(msr, value)) {
-        (void)end_with_gp(&walk, VMXSIM_RULE_X2APIC_VALUE);
-        return VMXC_OK;
-    }
+    if (!vmxsim_virtual_apic_has_msr(cpu, msr, true))
+        return vmxsim_guest_complete(&walk);
+    if (!vmxsim_virtual_apic_accepts_msr(msr, value))
+        return vmxsim_guest_fault(&walk, VMXSIM_RULE_X2APIC_VALUE, VMXC_VECTOR_GP);
     VMXC_TRY(vmxsim_guest_complete(&walk));
     vmxsim_virtual_apic_write_msr(&walk, msr, value);
     return VMXC_OK;

@@ -483,6 +483,24 @@ static const uint64_t patterns[] = {
 };
 
 /* The EPT violation leaves flags out that say nothing beside others. */
+/* Operands that an access does not have are 0: the general register of CLTS and LMSW, the source data of all but LMSW. */
+static const struct {
+    uint64_t qualification;
+    bool valid;
+} cr_accesses[] = {
+    {0x000, true},    {0xf00, true}, {0x040, false},     {0x10000, false},
+    {0xf13, true},    {0x020, true}, {0x120, false},     {0x060, false},
+    {0x10020, false}, {0x030, true}, {0x12340070, true}, {0x12340170, false},
+};
+
+START_TEST(absent_operands_of_control_register_accesses_are_reserved)
+{
+    struct vmxsim_decoded decoded;
+    vmxsim_decode_cr_qualification(cr_accesses[_i].qualification, &decoded);
+    ck_assert_int_eq(decoded.valid, cr_accesses[_i].valid);
+}
+END_TEST
+
 START_TEST(every_bit_that_an_exit_records_has_a_row)
 {
     struct vmxsim_decoded decoded;
@@ -628,6 +646,8 @@ int main(void)
     tcase_add_loop_test(tests, a_qualification_is_one_phrase, 0, COUNT(qualifications));
     tcase_add_loop_test(tests, a_page_fault_is_one_phrase, 0, COUNT(page_faults));
     tcase_add_loop_test(tests, an_ept_entry_is_valid_as_the_manual_says, 0, COUNT(entries));
+    tcase_add_loop_test(tests, absent_operands_of_control_register_accesses_are_reserved, 0,
+                        COUNT(cr_accesses));
     tcase_add_loop_test(tests, an_eptp_is_valid_as_the_manual_says, 0, COUNT(eptps));
     tcase_add_test(tests, words_that_are_all_ones_fit);
     tcase_add_test(tests, every_bit_that_an_exit_records_has_a_row);

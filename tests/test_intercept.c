@@ -3,12 +3,14 @@
  * Guest instructions that a bitmap may intercept: privilege first, then controls, then the bitmaps. libvmxcore's bitmap code
  * and the model's decision are compared for every port and every MSR.
  */
+#include "vmxsim/guest.h"
 #include "vmxsim/intercept.h"
 
 #include "support/machine.h"
 #include "support/rng.h"
 #include "support/suite.h"
 #include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/guest_state.h"
 #include "vmxcore/io_bitmap.h"
 #include "vmxcore/msr_bitmap.h"
 
@@ -70,6 +72,19 @@ START_TEST(nothing_executes_before_a_guest_is_loaded)
 {
     const struct vmxsim_io access = {.port = 0, .size = 1};
     struct vmxsim_outcome outcome;
+    ck_assert_int_eq(vmxsim_guest_io(machine.cpu, &access, &outcome), VMXC_BAD_STATE);
+    ck_assert_int_eq(vmxsim_guest_rdmsr(machine.cpu, 0, &outcome), VMXC_BAD_STATE);
+    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0, 0, &outcome), VMXC_BAD_STATE);
+}
+END_TEST
+
+/* As any instruction: a guest that is halted executes nothing. */
+START_TEST(nothing_executes_in_a_halted_guest)
+{
+    const struct vmxsim_io access = {.port = 0, .size = 1};
+    struct vmxsim_outcome outcome;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_ACTIVITY_STATE) = VMXC_ACTIVITY_HLT;
+    load(0);
     ck_assert_int_eq(vmxsim_guest_io(machine.cpu, &access, &outcome), VMXC_BAD_STATE);
     ck_assert_int_eq(vmxsim_guest_rdmsr(machine.cpu, 0, &outcome), VMXC_BAD_STATE);
     ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0, 0, &outcome), VMXC_BAD_STATE);
@@ -267,6 +282,55 @@ START_TEST(reading_the_map_may_itself_exit)
 }
 END_TEST
 
+/* ---- Blocking by STI and by MOV SS lasts for one instruction ---- */
+
+static uint64_t blocking(void)
+{
+    uint64_t value = 0;
+    ck_assert_int_eq(vmxsim_guest_get(machine.cpu, VMXC_VMCS_GUEST_INTERRUPTIBILITY_STATE, &value),
+                     VMXC_OK);
+    return value;
+}
+
+static enum vmxc_status execute_one(int which, struct vmxsim_outcome *outcome)
+{
+    const struct vmxsim_io access = {.port = 0x80, .size = 1};
+    const struct vmxsim_io none = {.port = 0x80, .size = 1, .string = true, .rep = true};
+    switch (which) {
+    case 0:
+        return vmxsim_guest_io(machine.cpu, &access, outcome);
+    case 1:
+        return vmxsim_guest_rdmsr(machine.cpu, 0x10, outcome);
+    case 2:
+        return vmxsim_guest_wrmsr(machine.cpu, 0x10, 0, outcome);
+    default: /* no iteration is left: it always completes */
+        return vmxsim_guest_io(machine.cpu, &none, outcome);
+    }
+}
+
+START_TEST(what_completes_ends_blocking)
+{
+    struct vmxsim_outcome outcome;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_INTERRUPTIBILITY_STATE) =
+        VMXC_INTERRUPTIBILITY_STI | VMXC_INTERRUPTIBILITY_NMI;
+    load(VMXC_PRIMARY_USE_MSR_BITMAPS);
+    ck_assert_int_eq(execute_one(_i, &outcome), VMXC_OK);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(blocking(), VMXC_INTERRUPTIBILITY_NMI);
+}
+END_TEST
+
+START_TEST(what_exits_leaves_blocking)
+{
+    struct vmxsim_outcome outcome;
+    VMXSIM_VMCS(&machine.vmcs, GUEST_INTERRUPTIBILITY_STATE) = VMXC_INTERRUPTIBILITY_MOV_SS;
+    load(VMXC_PRIMARY_UNCONDITIONAL_IO_EXITING);
+    ck_assert_int_eq(execute_one(_i, &outcome), VMXC_OK);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_VM_EXIT);
+    ck_assert_uint_eq(blocking(), VMXC_INTERRUPTIBILITY_MOV_SS);
+}
+END_TEST
+
 /* ---- MSRs ---- */
 
 START_TEST(msr_access_is_for_cpl_0)
@@ -414,7 +478,10 @@ static Suite *intercept_suite(void)
 
     tcase_add_checked_fixture(io_case, set_up, tear_down);
     tcase_add_test(io_case, nothing_executes_before_a_guest_is_loaded);
+    tcase_add_test(io_case, nothing_executes_in_a_halted_guest);
     tcase_add_loop_test(io_case, io_has_one_two_or_four_bytes, 0, 4);
+    tcase_add_loop_test(io_case, what_completes_ends_blocking, 0, 4);
+    tcase_add_loop_test(io_case, what_exits_leaves_blocking, 0, 3);
     tcase_add_loop_test(io_case, controls_decide_whether_bitmaps_do, 0, COUNT(controls));
     tcase_add_test(io_case, an_access_that_wraps_exits_if_bitmaps_are_used);
     tcase_add_loop_test(io_case, the_qualification_describes_the_instruction, 0,

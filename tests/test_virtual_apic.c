@@ -367,6 +367,21 @@ START_TEST(the_controls_select_the_msrs_that_are_written_to_the_page)
 }
 END_TEST
 
+/* Real-address mode has no error codes: neither the guest nor, in the interruption information, the hypervisor gets one. */
+START_TEST(a_fault_in_real_address_mode_has_no_error_code)
+{
+    machine_set_mode(&machine, GUEST_NONE);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR0) &= ~VMXC_CR0_PE;
+    VMXSIM_VMCS(&machine.vmcs, EXCEPTION_BITMAP) = _i ? VMXC_BIT(VMXC_VECTOR_GP) : 0;
+    enter(TPR_SHADOW | USE_MSR_BITMAPS, X2APIC);
+    ck_assert_int_eq(vmxsim_guest_wrmsr(machine.cpu, 0x808, 0x100, &outcome), VMXC_OK);
+    ck_assert_int_eq(outcome.rule, VMXSIM_RULE_X2APIC_VALUE);
+    ck_assert_int_eq(outcome.kind, _i ? VMXSIM_OUTCOME_VM_EXIT : VMXSIM_OUTCOME_GUEST_EXCEPTION);
+    ck_assert(!outcome.has_error_code);
+    ck_assert_uint_eq(outcome.interruption_info, _i ? 0x8000030d : 0);
+}
+END_TEST
+
 START_TEST(a_tpr_msr_below_the_threshold_exits_after_the_write)
 {
     VMXSIM_VMCS(&machine.vmcs, TPR_THRESHOLD) = 5;
@@ -452,6 +467,20 @@ START_TEST(what_is_not_modelled_is_refused_after_vm_entry)
 }
 END_TEST
 
+/* I/O that has to ask the permission map reads memory; what that comes to is not known, so neither is what the I/O comes to. */
+START_TEST(io_that_needs_the_permission_map_is_refused_with_what_accesses_lack)
+{
+    const struct vmxsim_io io = {.port = 0x80, .size = 1};
+    struct insn_machine host;
+    launch(&host, TPR_SHADOW | USE_MSR_BITMAPS, VMXC_TERTIARY_ENABLE_HLAT);
+    ck_assert_int_eq(vmxsim_guest_io(host.cpu, &io, &outcome), VMXC_OK);
+    ck_assert_int_eq(vmxsim_guest_set(host.cpu, VMXC_VMCS_GUEST_SS_ACCESS_RIGHTS, 0xc0f3), VMXC_OK);
+    ck_assert_int_eq(vmxsim_guest_set(host.cpu, VMXC_VMCS_GUEST_TR_LIMIT, 0xfff), VMXC_OK);
+    ck_assert_int_eq(vmxsim_guest_io(host.cpu, &io, &outcome), VMXC_UNSUPPORTED);
+    insn_machine_fini(&host);
+}
+END_TEST
+
 int main(void)
 {
     Suite *const suite = suite_create("virtual_apic");
@@ -470,9 +499,11 @@ int main(void)
                         COUNT(msr_reads));
     tcase_add_loop_test(tests, the_controls_select_the_msrs_that_are_written_to_the_page, 0,
                         COUNT(msr_writes));
+    tcase_add_loop_test(tests, a_fault_in_real_address_mode_has_no_error_code, 0, 2);
     tcase_add_test(tests, a_tpr_msr_below_the_threshold_exits_after_the_write);
     tcase_add_test(tests, privilege_and_the_bitmap_come_before_the_page);
     tcase_add_loop_test(tests, what_is_not_modelled_is_refused_after_vm_entry, 0, COUNT(refusals));
+    tcase_add_test(tests, io_that_needs_the_permission_map_is_refused_with_what_accesses_lack);
 
     return run_suite(suite);
 }

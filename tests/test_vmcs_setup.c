@@ -125,6 +125,16 @@ START_TEST(each_member_asks_for_its_control)
 }
 END_TEST
 
+/* Modes that need EPT, and a request for it: without a pointer the VM entry would fail. */
+START_TEST(ept_without_a_pointer_is_refused)
+{
+    plan.guest = (struct vmxc_guest_start){.mode = (enum vmxc_guest_mode)_i, .rip = 0x100};
+    if (_i == VMXC_GUEST_PAGED_32)
+        plan.request[VMXC_CONTROL_WORD_SECONDARY].required = VMXC_SECONDARY_ENABLE_EPT;
+    expect_missing(VMXC_INVALID_INPUT, VMXC_VMCS_EPT_POINTER, VMXC_EPTP_ADDRESS);
+}
+END_TEST
+
 START_TEST(bitmaps_that_are_not_initialized_are_refused)
 {
     const struct vmxc_io_bitmap io = {{0}, {0}};
@@ -189,6 +199,7 @@ START_TEST(starts_that_contradict_the_mode_are_named)
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         plan.guest = cases[i].start;
+        plan.eptp = 0x601e;
         expect_missing(VMXC_INVALID_INPUT, cases[i].field, cases[i].bits);
     }
     plan.guest = (struct vmxc_guest_start){.mode = VMXC_GUEST_LONG_64, .rip = 0xffff800000000000};
@@ -210,6 +221,7 @@ END_TEST
 START_TEST(the_guest_does_not_see_the_hosts_bits)
 {
     plan.guest = (struct vmxc_guest_start){.mode = VMXC_GUEST_REAL, .real_segment = 0x1234};
+    plan.eptp = 0x601e;
     ck_assert_int_eq(set_up(), VMXC_OK);
     ck_assert_uint_eq(*mock_field(&mock, VMXC_VMCS_GUEST_CR0), VMXC_CR0_NE | VMXC_CR0_ET);
     ck_assert_uint_eq(*mock_field(&mock, VMXC_VMCS_CR0_READ_SHADOW), VMXC_CR0_ET);
@@ -517,6 +529,8 @@ static Suite *vmcs_setup_suite(void)
 
     tcase_add_checked_fixture(refused, mock_setup, NULL);
     tcase_add_test(refused, a_missing_secondary_control_is_named);
+    tcase_add_loop_test(refused, ept_without_a_pointer_is_refused, VMXC_GUEST_REAL,
+                        VMXC_GUEST_PAGED_32 + 1);
     tcase_add_test(refused, without_secondary_controls_what_they_should_hold_is_named);
     tcase_add_test(refused, a_missing_entry_control_is_named);
     tcase_add_test(refused, each_member_asks_for_its_control);

@@ -89,8 +89,8 @@ vmxc_vmcs_negotiate(const struct vmxc_insn_ops *ops,
  * failure part of the fields may have been written. `missing` must not be NULL; it means something with
  * VMXC_UNSUPPORTED and VMXC_INVALID_INPUT.
  * Errors: VMXC_UNSUPPORTED (the processor cannot do it), VMXC_INVALID_INPUT (the guest's start contradicts its mode
- * or the processor's address widths: field and bits at fault; host segment selectors with RPL or TI that are not 0:
- * load others first), VMXC_BAD_STATE (no current VMCS, bitmap not initialized).
+ * or the processor's address widths: field and bits at fault; EPT is on, by the guest's mode or by request, and there is no
+ * EPT pointer; host segment selectors with RPL or TI that are not 0: load others first), VMXC_BAD_STATE (no current VMCS, bitmap not initialized).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_vmcs_setup(const struct vmxc_insn_ops *ops,
                                                  const struct vmxc_vmcs_setup *setup,

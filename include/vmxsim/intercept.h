@@ -3,7 +3,8 @@
  * Guest instructions that a bitmap may intercept: does the instruction fault, exit, or execute?
  *
  * The processor is in VMX non-root operation (vmxsim_cpu_load_guest). An instruction that is not intercepted completes
- * without further effect: there are no devices, and MSRs outside the virtual-APIC page are not simulated. Outcomes and rules are those of cpu.h.
+ * without further effect, but for the end of blocking by STI and by MOV SS: there are no devices, and MSRs outside the
+ * virtual-APIC page are not simulated. Outcomes and rules are those of cpu.h.
  *
  * Source: Intel SDM volume 3, "Instructions That Cause VM Exits Conditionally", "Relative Priority of Faults and VM
  * Exits", "Exit Qualification for I/O Instructions"; volume 1, "I/O Permission Bit Map".
@@ -33,7 +34,8 @@ struct vmxsim_io {
 
 /*
  * The guest executes an I/O instruction. A read of the I/O permission bit map may itself fault or exit.
- * Errors: VMXC_BAD_STATE (no guest loaded), VMXC_INVALID_INPUT (sizes, segment).
+ * Errors: VMXC_BAD_STATE (no guest is running, or its activity state is not active), VMXC_INVALID_INPUT (sizes, segment),
+ * VMXC_UNSUPPORTED (the map would have to be read, and vmxsim_guest_access cannot).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io *io,
                                                  struct vmxsim_outcome *outcome);
@@ -41,7 +43,7 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const s
 /*
  * The guest executes RDMSR or WRMSR with this MSR in ECX; `value` is EDX:EAX. With "virtualize x2APIC mode" those that the processor
  * virtualizes read (`outcome->value`) and write the virtual-APIC page, and a write may cause a VM exit after the instruction.
- * Errors: VMXC_BAD_STATE, VMXC_UNSUPPORTED (the ICR with IPI virtualization, IA32_TSC_DEADLINE with APIC-timer
+ * Errors: VMXC_BAD_STATE (as above), VMXC_UNSUPPORTED (the ICR with IPI virtualization, IA32_TSC_DEADLINE with APIC-timer
  * virtualization; neither if the bitmap intercepts).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_rdmsr(struct vmxsim_cpu *cpu, uint32_t msr,
