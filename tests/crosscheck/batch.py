@@ -418,14 +418,15 @@ def step_operands(layout, step):
     if op in ("set_cr0", "set_cr4"):
         return get("value"), 0, 0
     if op == "fill":
-        return list(layout.vmcs).index(step["vmcs"][0]), 0, 0
+        return 0, 0, 0
     if op == "vmfunc":
         return get("function"), get("index"), 0
     return get("address"), 0, 0
 
 
 def encode_step(layout, step):
-    changes = step["vmcs"][1] if step["op"] == "fill" else {}
+    # Fields that the template does not name keep their values, unlike in a case that starts from a template.
+    changes = layout.fields_of(step) if step["op"] == "fill" else {}
     return struct.pack("<BQQQ", STEPS.index(step["op"]), *step_operands(layout, step)) + encode_fields(changes)
 
 

@@ -22,6 +22,7 @@ EPTP_AD, CR0_WP, CR4_PKE, EFER_LMA = 1 << 6, 1 << 16, 1 << 22, 1 << 10
 EPT_ACCESSED, EPT_DIRTY = 1 << 8, 1 << 9
 PF_KEY, VECTOR_MC = 1 << 5, 18
 ENTRY_CONTROLS, GUEST_SS, UNUSABLE = 0x4012, 0x804, 1 << 16
+EXIT_CONTROLS, EXIT_LOAD_CET = 0x400C, 1 << 28
 MSR_FMASK, ENTRY_MSR_COUNT, ENTRY_MSR_ADDRESS, SHADOW = 0xC0000084, 0x4014, 0x200A, 1 << 31
 
 
@@ -258,6 +259,14 @@ def key_bit(header, record, answer):
     return {**answer, name: hex(code & ~PF_KEY | (PF_KEY if denied else 0))}
 
 
+def panic_on_other_event(header, record, answer):
+    """An event of type 7 passes the checks where there is no monitor trap flag, and then ends the engine."""
+    if record["kind"] != "entry" or answer["result"] != "entered" or has_trap_flag(header):
+        return None
+    info = vectors.fields(header, record).get(0x4016, 0)
+    return {"result": "engine_crash"} if info >> 31 and info >> 8 & 7 == 7 else None
+
+
 # ---- Rules of VM entry that an engine does not have ----
 
 def entry_without(rules, condition=lambda header, record: True):
@@ -412,6 +421,7 @@ BOCHS_CORRECTIONS = [
     ("bochs.ve-eptp-index", eptp_index),
     ("bochs.pml-entry-low-bits", log_low_bits),
     ("bochs.pkru-by-cpl", key_bit),
+    ("bochs.entry-mtf-panic", panic_on_other_event),
 ]
 
 BOCHS_RULES = [
@@ -425,7 +435,8 @@ BOCHS_RULES = [
         {"PDBG.RSVD"}, lambda header, record: not vectors.fields(header, record).get(0x6822, 0) & 0xFFFFAFF0)),
     ("bochs.entry-guest-perf-global-ctrl", entry_without({"GUEST.PGC.RSVD"})),
     ("bochs.entry-host-perf-global-ctrl", entry_without({"HOST.PGC.RSVD"})),
-    ("bochs.entry-host-cet-without-wp", entry_without({"HOST.CR4.CET_WP"})),
+    ("bochs.entry-host-cet-without-wp", entry_without({"HOST.CR4.CET_WP"}, lambda header, record:
+     not vectors.fields(header, record).get(EXIT_CONTROLS, 0) & EXIT_LOAD_CET)),
     ("bochs.entry-nmi-virtual-blocking", entry_without({"INTR.VNMI"})),
     ("bochs.entry-hlt-injection", entry_without({"ACT.HLT.INJ"})),
     ("bochs.entry-shutdown-injection", entry_without({"ACT.SHUT.INJ"}, lambda header, record:

@@ -82,7 +82,8 @@ def judge(model, header, engine, cases, given):
             missing = answer if answers.is_missing(answer) else prediction.manual
             found[index] = (NOT_RUN, [missing.get("why") or missing.get("reason", "")])
         elif isinstance(answer, dict) and answer.get("result") in answers.ENGINE_RESULTS:
-            found[index] = (DIFFERS, [answer["result"]])
+            predicted = prediction.answer == {"result": answer["result"]}
+            found[index] = (DEVIATES, []) if predicted else (DIFFERS, [answer["result"]])
         elif strays(header, prediction):
             found[index] = (NOT_RUN, ["the fetch is led to other bytes than those of the instruction"])
         elif prediction.case["kind"] == "instructions":

@@ -91,8 +91,17 @@ static void vmwrite(uint32_t field, uint64_t value)
         console_key("nofield", field);
 }
 
+void vmcs_write_fields(struct cursor *fields, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t field = take_u32(fields);
+        vmwrite(field, take_u64(fields));
+    }
+}
+
 /* Every field of the template, then the changes. */
-void vmcs_fill(const struct batch *batch, uint32_t number, struct cursor *changes, uint32_t count)
+static void vmcs_fill(const struct batch *batch, uint32_t number, struct cursor *changes,
+                      uint32_t count)
 {
     const size_t size = 8 * (size_t)batch->field_count;
     struct cursor fields = {batch->fields, batch->fields + size / 2};
@@ -103,10 +112,7 @@ void vmcs_fill(const struct batch *batch, uint32_t number, struct cursor *change
         const uint32_t field = take_u32(&fields);
         vmwrite(field, take_u64(&values));
     }
-    for (uint32_t i = 0; i < count; i++) {
-        const uint32_t field = take_u32(changes);
-        vmwrite(field, take_u64(changes));
-    }
+    vmcs_write_fields(changes, count);
 }
 
 /* Launch state "launched" takes a launch: of a guest without EPT that leaves with its first instruction. */

@@ -35,7 +35,6 @@ enum step_op {
 };
 
 struct step {
-    const struct batch *batch;
     enum step_op op;
     uint64_t a, b, c; /* operands, as batch.py orders them */
     struct cursor changes;
@@ -177,7 +176,7 @@ static enum vmxc_insn_result run_fill(struct step *step)
 
     (void)trap_run(current_vmcs_body, &region_hpa);
     if (region_hpa != UINT64_MAX)
-        vmcs_fill(step->batch, (uint32_t)step->a, &step->changes, step->change_count);
+        vmcs_write_fields(&step->changes, step->change_count);
     return VMXC_INSN_SUCCEEDED;
 }
 
@@ -295,10 +294,10 @@ static void parse_step(struct step *step, struct cursor *cursor)
     step->changes.end = cursor->next;
 }
 
-static void run_steps(const struct batch *batch, struct cursor *cursor)
+static void run_steps(struct cursor *cursor)
 {
     for (uint32_t i = take_u16(cursor); i != 0; i--) {
-        struct step step = {.batch = batch};
+        struct step step = {.changes = {NULL, NULL}};
 
         parse_step(&step, cursor);
         if (trap_run(step_body, &step) != 0)
@@ -323,7 +322,7 @@ void instructions_case_run(const struct batch *batch, uint32_t number, struct cu
     saved_msrs_restore();
     root_state_set(root);
     guest_gprs = (struct vmxc_gprs){.value = {0}};
-    run_steps(batch, cursor);
+    run_steps(cursor);
     vmx_leave();
     root_state_set(root);
     memory_restore(&scan, scan_count);

@@ -118,8 +118,8 @@ enum vmxc_insn_result raw_invept(uint64_t type, uint64_t low, uint64_t high);
 enum vmxc_insn_result raw_invvpid(uint64_t type, uint64_t low, uint64_t high);
 void vmx_leave(void);
 bool vmcs_load(const struct batch *batch);
-void vmcs_fill(const struct batch *batch, uint32_t template_number, struct cursor *changes,
-               uint32_t count);
+/* VMWRITE of `count` fields, each an encoding and a value. */
+void vmcs_write_fields(struct cursor *fields, uint32_t count);
 void guest_case_run(const struct batch *batch, uint32_t number, struct cursor *cursor);
 void instructions_case_run(const struct batch *batch, uint32_t number, struct cursor *cursor);
 void capture_run(const struct batch *batch);
