@@ -53,7 +53,10 @@ struct vmxsim_entry_state {
     struct vmxsim_vmcs *vmcs;
     struct vmxsim_entry_processor *processor; /* NULL: only recipes that need none are used */
     struct vmxsim_memory *memory;             /* NULL: only recipes that need none are used */
-    /* RAM of VMXSIM_ENTRY_SCRATCH_SIZE bytes, page aligned, below 4 GBytes, that holds nothing else; otherwise as without memory. */
+    /*
+     * RAM of VMXSIM_ENTRY_SCRATCH_SIZE bytes that holds nothing else. If it is not page aligned and below 4 GBytes, as
+     * without memory.
+     */
     uint64_t scratch_hpa;
 };
 
