@@ -386,6 +386,65 @@ START_TEST(unknown_memory_is_undecided)
 }
 END_TEST
 
+/* ---- Sets of outcomes ---- */
+
+/* Rules that the manual leaves to the implementation, with what it says. */
+static const struct {
+    enum vmxsim_entry_rule rule;
+    const char *reason;
+} implementation_specific[] = {
+    {VMXSIM_ENTRY_INTR_NMI_STI,
+     "a processor may require no blocking by STI or not; the qualification is 3 or 0"},
+    {VMXSIM_ENTRY_MSRLD_COUNT, "what happens beyond the recommended maximum is undefined"},
+};
+
+static const char *why_specific(enum vmxsim_entry_rule rule)
+{
+    for (size_t i = 0; i < sizeof(implementation_specific) / sizeof(implementation_specific[0]);
+         i++) {
+        if (implementation_specific[i].rule == rule)
+            return implementation_specific[i].reason;
+    }
+    return NULL;
+}
+
+/* One broken rule has one outcome, unless the manual leaves the rule to the implementation: those are marked. */
+START_TEST(only_implementation_specific_rules_have_several_outcomes)
+{
+    static struct vmxsim_entry_report report;
+    bool several[VMXSIM_ENTRY_RULE_COUNT] = {false};
+    unsigned rules = 0, sets = 0;
+    struct entry_state state;
+
+    failures = 0;
+    for (size_t i = 0; i < CASES; i++) {
+        init_case(&cases[i], &state);
+        entry_state_check(&state, &report);
+        for (uint32_t j = 0; j < report.violation_count; j++) {
+            const struct vmxsim_entry_violation *violation = &report.violation[j];
+            if (violation->qualification_varies != (why_specific(violation->rule) != NULL))
+                complain(&cases[i], "%s is marked otherwise", rule_id(violation->rule));
+        }
+        if (report.outcome_count < 2)
+            continue;
+        sets++;
+        several[cases[i].rule] = true;
+        if (!cases[i].breaks || !why_specific(cases[i].rule))
+            complain(&cases[i], "%" PRIu32 " outcomes", report.outcome_count);
+    }
+    for (int rule = 0; rule < VMXSIM_ENTRY_RULE_COUNT; rule++) {
+        rules += several[rule];
+        ck_assert_msg(several[rule] == (why_specific(rule) != NULL), "%s", rule_id(rule));
+        if (several[rule])
+            printf("implementation-specific: %s: %s\n", rule_id(rule), why_specific(rule));
+    }
+    printf(
+        "%u of %zu cases have several lawful outcomes, all by %u implementation-specific rules\n",
+        sets, CASES, rules);
+    ck_assert_msg(failures == 0, "%u differences in %zu cases", failures, CASES);
+}
+END_TEST
+
 /* ---- Coverage of the rules ---- */
 
 /* Fields and bytes of the processor in which two states differ. */
@@ -487,6 +546,7 @@ int main(void)
     tcase_add_test(tests, cases_break_what_they_say);
     tcase_add_test(tests, suggested_changes_mend);
     tcase_add_test(tests, unknown_memory_is_undecided);
+    tcase_add_test(tests, only_implementation_specific_rules_have_several_outcomes);
     tcase_add_test(tests, every_rule_is_covered);
     suite_add_tcase(suite, tests);
 

@@ -30,7 +30,7 @@ void vmxsim_entry_round(const struct vmxsim_profile *profile,
 
 #define VMXSIM_ENTRY_MAX_BROKEN 16u
 
-/* What vmxsim_entry_break did. */
+/* What vmxsim_entry_break and vmxsim_entry_break_state did. */
 struct vmxsim_entry_broken {
     uint32_t count;
     enum vmxsim_entry_rule
@@ -45,7 +45,30 @@ struct vmxsim_entry_broken {
 void vmxsim_entry_break(const struct vmxsim_profile *profile, struct vmxsim_vmcs *vmcs,
                         uint32_t count, uint64_t *random, struct vmxsim_entry_broken *broken);
 
-/* True if there is a recipe that breaks this rule (on some profile, in some state). */
+/* Bytes that recipes on memory use. */
+#define VMXSIM_ENTRY_SCRATCH_SIZE UINT64_C(0x14000)
+
+/* What vmxsim_entry_break_state may look at and change. */
+struct vmxsim_entry_state {
+    struct vmxsim_vmcs *vmcs;
+    struct vmxsim_entry_processor *processor; /* NULL: only recipes that need none are used */
+    struct vmxsim_memory *memory;             /* NULL: only recipes that need none are used */
+    /*
+     * RAM of VMXSIM_ENTRY_SCRATCH_SIZE bytes that holds nothing else. If it is not page aligned and below 4 GBytes, as
+     * without memory.
+     */
+    uint64_t scratch_hpa;
+};
+
+/*
+ * The same, with rules on the processor and on what lies in memory: link pointer, MSR-load list, PDPTEs, VTPR. The processor
+ * is the one that the VMCS was rounded for, and passes the basic checks. Of memory, the scratch area alone is written.
+ */
+void vmxsim_entry_break_state(const struct vmxsim_profile *profile,
+                              const struct vmxsim_entry_state *state, uint32_t count,
+                              uint64_t *random, struct vmxsim_entry_broken *broken);
+
+/* True if there is a recipe that breaks this rule (on some profile, in some state; perhaps with processor or memory). */
 bool vmxsim_entry_breakable(enum vmxsim_entry_rule rule);
 
 #ifdef __cplusplus

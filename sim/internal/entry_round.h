@@ -24,6 +24,8 @@ struct entry_round {
 /* A field of the VMCS as an lvalue. */
 #define FIELD(round, name) ((round)->vmcs->value[VMXC_VMCS_ORDINAL_##name])
 
+/* Bits that a physical address in a VMCS may have. */
+uint64_t vmxsim_round_within_width(const struct vmxsim_profile *profile);
 /* A capability MSR; 0 if the profile does not have it. */
 uint64_t vmxsim_round_msr(const struct vmxsim_profile *profile, uint32_t index);
 /* EAX to EDX (0 to 3) of a CPUID leaf, subleaf 0; 0 if the profile does not have it. */
