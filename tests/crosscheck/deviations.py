@@ -23,6 +23,7 @@ EPT_ACCESSED, EPT_DIRTY = 1 << 8, 1 << 9
 PF_KEY, VECTOR_MC = 1 << 5, 18
 ENTRY_CONTROLS, GUEST_SS, UNUSABLE = 0x4012, 0x804, 1 << 16
 EXIT_CONTROLS, EXIT_LOAD_CET = 0x400C, 1 << 28
+EXCEPTION_BITMAP, ACTIVITY, PENDING_DEBUG = 0x4004, 0x4826, 0x6822
 MSR_FMASK, ENTRY_MSR_COUNT, ENTRY_MSR_ADDRESS, SHADOW = 0xC0000084, 0x4014, 0x200A, 1 << 31
 
 
@@ -267,6 +268,17 @@ def panic_on_other_event(header, record, answer):
     return {"result": "engine_crash"} if info >> 31 and info >> 8 & 7 == 7 else None
 
 
+def debug_exception_twice(header, record, answer):
+    """A debug exception that was pending when the guest entered HLT or shutdown exits, and is then the host's as well."""
+    fields = vectors.fields(header, record)
+    pending = fields.get(PENDING_DEBUG, 0)
+    due = pending & 0x4000 or (pending & 0x1000 and pending & 0xF)
+    if record["kind"] != "entry" or answer["result"] != "entered" or not due:
+        return None
+    waits = fields.get(ACTIVITY, 0) in (1, 2) and not fields.get(0x4016, 0) >> 31
+    return {"result": "engine_reset"} if waits and fields.get(EXCEPTION_BITMAP, 0) & 2 else None
+
+
 # ---- Rules of VM entry that an engine does not have ----
 
 def entry_without(rules, condition=lambda header, record: True):
@@ -422,6 +434,7 @@ BOCHS_CORRECTIONS = [
     ("bochs.pml-entry-low-bits", log_low_bits),
     ("bochs.pkru-by-cpl", key_bit),
     ("bochs.entry-mtf-panic", panic_on_other_event),
+    ("bochs.entry-debug-exception-twice", debug_exception_twice),
 ]
 
 BOCHS_RULES = [

@@ -34,6 +34,7 @@ CORNERS = [
     {0x806: 0x13, 0x481A: 0xC09B, 0x401E: 0x2},                    # DS: code segment with a DPL below the RPL
     {0x802: 0xB},                                                  # CS: another RPL
     {0x4016: 0x80000700},                                          # other event: pending MTF
+    {0x4826: 1, 0x6822: 0x1001},                                   # HLT, a breakpoint pending
 ]
 
 
