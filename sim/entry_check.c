@@ -131,7 +131,7 @@ void note_field(struct entry_check *check, uint16_t ordinal)
         note_missing(check, ordinal);
 }
 
-uint64_t capability(const struct entry_check *check, uint32_t msr)
+uint64_t other_msr(const struct entry_check *check, uint32_t msr)
 {
     uint64_t result = 0;
 

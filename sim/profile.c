@@ -183,9 +183,27 @@ static void index_capabilities(struct vmxsim_profile *profile)
     }
 }
 
+static void index_cpuid(struct vmxsim_profile *profile)
+{
+    static const struct {
+        uint32_t leaf;
+        uint8_t subleaf, reg, bit;
+    } where[CPUID_FEATURE_COUNT] = {
+#define CPUID_FEATURE(name, leaf, subleaf, reg, bit) [CPUID_##name] = {leaf, subleaf, reg, bit},
+#include "internal/cpuid_features.def"
+    };
+
+    for (size_t i = 0; i < CPUID_FEATURE_COUNT; i++) {
+        uint32_t registers[4];
+        if (vmxsim_profile_cpuid(profile, where[i].leaf, where[i].subleaf, registers) == VMXC_OK)
+            profile->has_cpuid[i] = registers[where[i].reg] >> where[i].bit & 1;
+    }
+}
+
 void vmxsim_profile_decode(struct vmxsim_profile *profile)
 {
     index_capabilities(profile);
+    index_cpuid(profile);
     decode_ept(profile, &profile->features);
     decode_paging(profile, &profile->features);
 }

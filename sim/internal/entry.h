@@ -13,6 +13,7 @@
 #define VMXSIM_INTERNAL_ENTRY_H
 
 #include "internal/entry_names.h"
+#include "internal/profile.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/ept.h"
 #include "vmxcore/defs/msr.h"
@@ -129,8 +130,17 @@ static inline uint64_t entry_controls(struct entry_check *check)
     return value(check, F(VM_ENTRY_CONTROLS));
 }
 
-/* A capability MSR of the profile; 0 if the profile does not have it. */
-uint64_t capability(const struct entry_check *check, uint32_t msr);
+/* An MSR of the profile; 0 if the profile does not have it. */
+uint64_t other_msr(const struct entry_check *check, uint32_t msr);
+
+/* The same, for those that are mostly the capability MSRs of VMX. */
+static inline uint64_t capability(const struct entry_check *check, uint32_t msr)
+{
+    const uint32_t index = msr - VMXC_MSR_VMX_BASIC; /* others wrap to large numbers */
+
+    return index < VMXSIM_CAPABILITY_MSRS ? check->input->profile->capability[index]
+                                          : other_msr(check, msr);
+}
 
 /* True if memory is known; reads one quadword or doubleword of it. Otherwise the rule is undecided and the result 0. */
 uint64_t memory64(struct entry_check *check, uint64_t hpa);
@@ -188,18 +198,14 @@ uint64_t nearest_canonical(const struct entry_check *check, uint64_t address);
 /* Bits 63 to width - 1 become copies of bit width - 1; width is 1 to 64. */
 uint64_t sign_extended(uint64_t address, unsigned int width);
 
-/* ---- entry_features.c: what the profile's CPUID says ---- */
+/* ---- What the profile's CPUID says ---- */
 
-enum cpuid_feature {
-#define CPUID_FEATURE(name, leaf, subleaf, reg, bit) CPUID_##name,
-#include "internal/cpuid_features.def"
-    CPUID_FEATURE_COUNT
-};
+static inline bool has_feature(const struct entry_check *check, enum cpuid_feature feature)
+{
+    return check->input->profile->has_cpuid[feature];
+}
 
-enum cpuid_register { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-
-bool has_feature(const struct entry_check *check, enum cpuid_feature feature);
-/* A register of a leaf; 0 if the profile does not list the leaf. */
+/* A register of a leaf; 0 if the profile does not list the leaf. (entry_features.c) */
 uint32_t cpuid(const struct entry_check *check, uint32_t leaf, uint32_t subleaf,
                enum cpuid_register reg);
 

@@ -8,7 +8,6 @@
 
 /* clang-format off */
 #define beyond_physical(...) vmxsim_entry_beyond_physical(__VA_ARGS__)
-#define capability(...) vmxsim_entry_capability(__VA_ARGS__)
 #define change_to(...) vmxsim_entry_change_to(__VA_ARGS__)
 #define check_basic(...) vmxsim_entry_check_basic(__VA_ARGS__)
 #define check_entry_controls(...) vmxsim_entry_check_entry_controls(__VA_ARGS__)
@@ -29,7 +28,6 @@
 #define cpuid(...) vmxsim_entry_cpuid(__VA_ARGS__)
 #define end_rule(...) vmxsim_entry_end_rule(__VA_ARGS__)
 #define entry_outcomes(...) vmxsim_entry_outcomes(__VA_ARGS__)
-#define has_feature(...) vmxsim_entry_has_feature(__VA_ARGS__)
 #define holds(...) vmxsim_entry_holds(__VA_ARGS__)
 #define is_canonical(...) vmxsim_entry_is_canonical(__VA_ARGS__)
 #define memory32(...) vmxsim_entry_memory32(__VA_ARGS__)
@@ -46,6 +44,7 @@
 #define note_field(...) vmxsim_entry_note_field(__VA_ARGS__)
 #define primary vmxsim_entry_primary /* also passed as a function */
 #define region_header(...) vmxsim_entry_region_header(__VA_ARGS__)
+#define other_msr(...) vmxsim_entry_other_msr(__VA_ARGS__)
 #define replace_by(...) vmxsim_entry_replace_by(__VA_ARGS__)
 #define require_address(...) vmxsim_entry_require_address(__VA_ARGS__)
 #define require_allowed(...) vmxsim_entry_require_allowed(__VA_ARGS__)

@@ -19,6 +19,15 @@ struct vmxsim_profile_cpuid {
     uint32_t registers[4]; /* EAX, EBX, ECX, EDX */
 };
 
+/* Bits of CPUID that VM-entry checks depend on. */
+enum cpuid_register { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
+
+enum cpuid_feature {
+#define CPUID_FEATURE(name, leaf, subleaf, reg, bit) CPUID_##name,
+#include "internal/cpuid_features.def"
+    CPUID_FEATURE_COUNT
+};
+
 #define VMXSIM_CAPABILITY_MSRS 20u /* 480H to 493H */
 
 struct vmxsim_profile {
@@ -32,6 +41,7 @@ struct vmxsim_profile {
     /* The VMX capability MSRs again, by index, since the VM-entry checks ask for some of them many times. */
     uint64_t capability[VMXSIM_CAPABILITY_MSRS];
     bool has_capability[VMXSIM_CAPABILITY_MSRS];
+    bool has_cpuid[CPUID_FEATURE_COUNT]; /* those bits again, for the same reason */
 };
 
 /*
