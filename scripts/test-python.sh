@@ -10,7 +10,7 @@ usage() {
 usage: scripts/test-python.sh [--junit FILE] [pytest arguments...]
 
 Builds the sdist, the wheel from it, installs the wheel into a fresh virtual environment in build/python/venv and runs the tests and
-the type checker against the installed package. Packages that this needs are downloaded once, into build/python/wheels (or
+the type checkers against the installed package. Packages that this needs are downloaded once, into build/python/wheels (or
 VMXSIM_WHEEL_CACHE); a second run works offline. PYTHON names the interpreter, python3 by default.
 TEXT
 }
@@ -66,7 +66,7 @@ main() {
     make_environment
     # -I: nothing of the source tree, nothing of the user's site.
     (cd / && "$VENV/bin/python" -I -c 'import vmxsim; print("vmxsim", vmxsim.__version__, "from", vmxsim.__file__)')
-    (cd "$WORK" && "$VENV/bin/mypy" --strict --package vmxsim)
+    (cd "$WORK" && "$VENV/bin/mypy" --strict --package vmxsim && "$VENV/bin/stubtest" vmxsim)
     # Not pytest-cov: pytest imports the package's plugin, and with it the package, before that begins to count.
     export COVERAGE_FILE=$WORK/coverage
     "$VENV/bin/coverage" run -m pytest -p no:cacheprovider --junitxml "$junit" "$@"
