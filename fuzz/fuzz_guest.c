@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "support/rng.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
@@ -160,15 +161,6 @@ static void reset(const struct machine *machine)
     map_all(machine->memory, GUEST_ROOT, 7, 7);
 }
 
-/* The SplitMix64 construction. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static void set_addresses(struct vmxsim_vmcs *vmcs, const struct vmxsim_features *features)
 {
     VMXSIM_VMCS(vmcs, VIRTUAL_APIC_ADDRESS) = VIRTUAL_APIC;
@@ -234,12 +226,12 @@ static void decode_vmcs(struct vmxsim_fuzz_input *input, const struct machine *m
                         struct vmxsim_vmcs *vmcs)
 {
     const struct vmxsim_entry_processor processor = vmxsim_entry_processor_default(VMCS_HPA);
-    uint64_t random = vmxsim_fuzz_take(input, 4);
+    struct rng random = rng_seeded(vmxsim_fuzz_take(input, 4));
 
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
         vmcs->value[i] =
-            random != 0 && vmxsim_profile_has_field(machine->profile, vmxsim_vmcs_encoding(i))
-                ? next_random(&random)
+            random.state != 0 && vmxsim_profile_has_field(machine->profile, vmxsim_vmcs_encoding(i))
+                ? rng_next(&random)
                 : 0;
     VMXSIM_VMCS(vmcs, PIN_BASED_CONTROLS) = vmxsim_fuzz_take(input, 4);
     VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) = vmxsim_fuzz_take(input, 4);

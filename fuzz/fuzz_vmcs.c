@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/rng.h"
 #include "vmxcore/defs/msr.h"
 #include "vmxsim/entry_generate.h"
 #include "vmxsim/explain.h"
@@ -81,15 +82,6 @@ static void set_field(struct experiment *experiment, size_t ordinal, uint64_t va
             value & vmxsim_vmcs_width_mask(vmxsim_vmcs_encoding(ordinal));
 }
 
-/* The SplitMix64 construction. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static void decode(struct vmxsim_fuzz_input *input, struct experiment *experiment)
 {
     memset(experiment, 0, sizeof *experiment);
@@ -101,13 +93,13 @@ static void decode(struct vmxsim_fuzz_input *input, struct experiment *experimen
     experiment->processor.blocking_by_mov_ss = (processor & 0xf00) == 0x100;
     experiment->processor.launched = experiment->processor.vmresume;
     const uint32_t to_break = vmxsim_fuzz_below(input, VMXSIM_ENTRY_MAX_BROKEN + 1);
-    uint64_t random = vmxsim_fuzz_take(input, 8);
+    struct rng random = rng_seeded(vmxsim_fuzz_take(input, 8));
 
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
-        set_field(experiment, i, random != 0 ? next_random(&random) : 0);
+        set_field(experiment, i, random.state != 0 ? rng_next(&random) : 0);
     if (experiment->rounded) {
         vmxsim_entry_round(experiment->machine->profile, &experiment->processor, &experiment->vmcs);
-        vmxsim_entry_break(experiment->machine->profile, &experiment->vmcs, to_break, &random,
+        vmxsim_entry_break(experiment->machine->profile, &experiment->vmcs, to_break, &random.state,
                            &experiment->broken);
     }
     for (; input->left > 0; experiment->changed = true) {

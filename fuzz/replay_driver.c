@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "support/rng.h"
+
 enum { MAX_SIZE = 1 << 20, RANDOM_SIZE = 512 };
 
 static const char usage[] =
@@ -73,22 +75,15 @@ static bool run_path(const char *path)
                                                                : run_file(path);
 }
 
-/* The SplitMix64 construction. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static void run_random(uint64_t count, uint64_t seed)
 {
+    struct rng rng = rng_seeded(seed);
+
     (void)printf("seed %" PRIu64 "\n", seed);
     for (uint64_t i = 0; i < count; i++) {
-        const size_t size = next_random(&seed) % RANDOM_SIZE;
+        const size_t size = rng_next(&rng) % RANDOM_SIZE;
         for (size_t k = 0; k < size; k++)
-            bytes[k] = (uint8_t)next_random(&seed);
+            bytes[k] = (uint8_t)rng_next(&rng);
         (void)LLVMFuzzerTestOneInput(bytes, size);
         ran++;
     }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "internal/entry_round.h"
+#include "internal/random.h"
 #include "vmxcore/defs/ept.h"
 
 /* ---- Places ---- */
@@ -399,21 +400,11 @@ static bool is_broken(const struct vmxsim_entry_broken *broken, enum vmxsim_entr
     return false;
 }
 
-/* One step of a 64-bit counter, mixed. */
-static uint64_t next_random(uint64_t *random)
-{
-    uint64_t mixed = *random += UINT64_C(0x9e3779b97f4a7c15);
-
-    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
-    return mixed ^ mixed >> 31;
-}
-
 /* Takes the first recipe that fits, from a random row of the table on. */
 static bool break_one(struct breaking *breaking, uint64_t *random,
                       struct vmxsim_entry_broken *broken)
 {
-    const size_t first = next_random(random) % RECIPES;
+    const size_t first = vmxsim_next_random(random) % RECIPES;
 
     for (size_t i = 0; i < RECIPES; i++) {
         const struct recipe *recipe = &recipes[(first + i) % RECIPES];

@@ -140,6 +140,16 @@ uint64_t other_msr(const struct entry_check *check, uint32_t msr)
     return result;
 }
 
+uint32_t cpuid(const struct entry_check *check, uint32_t leaf, uint32_t subleaf,
+               enum cpuid_register reg)
+{
+    uint32_t registers[4];
+
+    if (vmxsim_profile_cpuid(check->input->profile, leaf, subleaf, registers) != VMXC_OK)
+        return 0;
+    return registers[reg];
+}
+
 uint64_t memory64(struct entry_check *check, uint64_t hpa)
 {
     if (!check->input->memory) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "internal/memory.h"
+#include "internal/random.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -120,23 +121,13 @@ void vmxsim_memory_fail_randomly(struct vmxsim_memory *memory, uint64_t seed, ui
     memory->injection.per_million = per_million;
 }
 
-/* SplitMix64: any seed is good, zero included, and the sequence is the same on every host. */
-static uint64_t next_random(uint64_t *state)
-{
-    *state += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t mixed = *state;
-    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
-    return mixed ^ mixed >> 31;
-}
-
 static bool should_fail(struct vmxsim_injection *injection)
 {
     bool fail = false;
     if (injection->countdown != 0)
         fail = --injection->countdown == 0;
     if (injection->per_million != 0)
-        fail |= next_random(&injection->random_state) % 1000000 < injection->per_million;
+        fail |= vmxsim_next_random(&injection->random_state) % 1000000 < injection->per_million;
     return fail;
 }
 

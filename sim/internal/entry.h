@@ -205,7 +205,7 @@ static inline bool has_feature(const struct entry_check *check, enum cpuid_featu
     return check->input->profile->has_cpuid[feature];
 }
 
-/* A register of a leaf; 0 if the profile does not list the leaf. (entry_features.c) */
+/* A register of a leaf; 0 if the profile does not list the leaf. */
 uint32_t cpuid(const struct entry_check *check, uint32_t leaf, uint32_t subleaf,
                enum cpuid_register reg);
 
