@@ -118,7 +118,6 @@ static struct snapshot before, after;
 
 static struct machine *machine_at(unsigned index)
 {
-    static const char *const names[PROFILES] = {"icelake", "skylake", "tigerlake", "everything"};
     struct machine *const machine = &machines[index];
     const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
     const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
@@ -126,7 +125,7 @@ static struct machine *machine_at(unsigned index)
 
     if (machine->cpu != NULL)
         return machine;
-    machine->profile = vmxsim_profile_builtin(names[index]);
+    machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
     REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
                 vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu) == VMXC_OK &&
                 vmxsim_profile_msr(machine->profile, VMXC_MSR_VMX_BASIC, &basic) == VMXC_OK,

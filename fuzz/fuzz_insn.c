@@ -62,7 +62,6 @@ struct snapshot {
 
 static struct machine *machine_at(unsigned index)
 {
-    static const char *const names[PROFILES] = {"icelake", "skylake", "tigerlake", "everything"};
     struct machine *const machine = &machines[index];
     const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
     const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
@@ -70,7 +69,7 @@ static struct machine *machine_at(unsigned index)
 
     if (machine->memory != NULL)
         return machine;
-    machine->profile = vmxsim_profile_builtin(names[index]);
+    machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
     REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK, "no memory");
     for (unsigned i = 0; i < 2; i++)
         REQUIRE(vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu[i]) == VMXC_OK,

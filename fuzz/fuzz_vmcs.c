@@ -27,9 +27,6 @@
 
 enum { PROFILES = 4 };
 
-static const char *const profile_names[PROFILES] = {"icelake", "skylake", "tigerlake",
-                                                    "everything"};
-
 /* A machine per profile, made once. */
 static struct machine {
     const struct vmxsim_profile *profile;
@@ -60,7 +57,7 @@ static struct machine *machine_at(unsigned index)
 
     if (machine->cpu != NULL)
         return machine;
-    machine->profile = vmxsim_profile_builtin(profile_names[index]);
+    machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
     REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
                 vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu) == VMXC_OK,
             "no machine");

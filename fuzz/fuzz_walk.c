@@ -54,12 +54,11 @@ struct experiment {
 
 static struct machine *machine_at(unsigned index, const struct vmxsim_profile **profile)
 {
-    static const char *const names[PROFILES] = {"icelake", "skylake", "tigerlake", "everything"};
     struct machine *const machine = &machines[index];
     const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
     const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
 
-    *profile = vmxsim_profile_builtin(names[index]);
+    *profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
     if (machine->cpu == NULL)
         REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
                     vmxsim_cpu_create(machine->memory, *profile, &machine->cpu) == VMXC_OK,
