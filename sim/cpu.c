@@ -9,6 +9,7 @@
 #include "internal/cpu.h"
 #include "internal/msr_switch.h"
 #include "internal/region_watch.h"
+#include "internal/tlb.h"
 #include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/guest_state.h"
@@ -35,7 +36,7 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
     created = calloc(1, sizeof(*created));
     if (!created)
         return VMXC_NO_MEMORY;
-    if (vmxsim_snapshot_register(memory, created, sizeof(*created)) != VMXC_OK) {
+    if (vmxsim_snapshot_register(memory, created, offsetof(struct vmxsim_cpu, tlb)) != VMXC_OK) {
         free(created);
         return VMXC_NO_MEMORY;
     }
@@ -57,6 +58,7 @@ void vmxsim_cpu_destroy(struct vmxsim_cpu *cpu)
         return;
     vmxsim_region_watch_drop(cpu->memory, cpu->number);
     vmxsim_snapshot_unregister(cpu->memory, cpu);
+    vmxsim_tlb_destroy(cpu);
     free(cpu);
 }
 
@@ -71,8 +73,10 @@ enum vmxc_status vmxsim_cpu_clone(const struct vmxsim_cpu *cpu, struct vmxsim_me
     *created = *cpu;
     created->memory = memory;
     created->number = number;
-    const enum vmxc_status status =
-        vmxsim_region_watch_copy(cpu->memory, cpu->number, memory, number);
+    created->tlb = NULL;
+    enum vmxc_status status = vmxsim_region_watch_copy(cpu->memory, cpu->number, memory, number);
+    if (status == VMXC_OK)
+        status = vmxsim_tlb_clone(cpu, created);
     if (status == VMXC_OK)
         *clone = created;
     else
@@ -101,13 +105,16 @@ void vmxsim_cpu_reset(struct vmxsim_cpu *cpu, const struct vmxsim_root_state *ro
         .execution.rflags = VMXC_RFLAGS_1,
         .vmx = {.vmxon_pointer = VMXC_VMCS_POINTER_NONE, .current = VMXC_VMCS_POINTER_NONE},
         .dr = {[6] = DR6_RESET, [7] = DR7_RESET},
+        .tlb = cpu->tlb,
     };
+    vmxsim_tlb_reset(cpu);
     vmxsim_cpu_set_root_state(cpu, root);
 }
 
 void vmxsim_cpu_set_pkru(struct vmxsim_cpu *cpu, uint32_t pkru)
 {
     cpu->guest.pkru = pkru;
+    vmxsim_tlb_state_changed(cpu);
 }
 
 uint16_t vmxsim_cpu_pml_index(const struct vmxsim_cpu *cpu)
@@ -406,6 +413,7 @@ void vmxsim_cpu_update_ept(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmc
     cpu->exits.pml =
         (secondary_controls(vmcs) & VMXC_SECONDARY_ENABLE_PML) && cpu->ept.accessed_dirty;
     cpu->exits.eptp_index = (uint16_t)VMXSIM_VMCS(vmcs, EPTP_INDEX);
+    vmxsim_tlb_state_changed(cpu);
 }
 
 void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
@@ -419,6 +427,7 @@ void vmxsim_cpu_load_guest_state(struct vmxsim_cpu *cpu, const struct vmxsim_vmc
     vmxsim_virtual_apic_enter(cpu);
     cpu->unsupported = find_unsupported(vmcs);
     cpu->in_guest = true;
+    vmxsim_tlb_transition(cpu);
 }
 
 enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs,
@@ -436,6 +445,7 @@ enum vmxc_status vmxsim_cpu_load_guest(struct vmxsim_cpu *cpu, const struct vmxs
         return vmxsim_error_set(error, VMXC_INVALID_INPUT, "EPTP: page-walk length %u",
                                 (unsigned)levels);
     cpu->vmx.vmcs.fields = *vmcs;
+    vmxsim_tlb_reset(cpu);
     vmxsim_cpu_load_guest_state(cpu, vmcs);
     cpu->vmx.mode = VMXSIM_VMX_NON_ROOT;
     return vmxsim_msr_switch_load_guest(cpu);

@@ -13,6 +13,7 @@
  */
 #include "internal/exit.h"
 #include "internal/msr_switch.h"
+#include "internal/tlb.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/ept.h"
 #include "vmxcore/defs/exit_reason.h"
@@ -159,6 +160,7 @@ enum vmxc_status vmxsim_exit_enter_root(struct vmxsim_cpu *cpu, enum vmxc_vmx_ab
     vmxsim_exit_load_host(cpu);
     cpu->vmx.mode = VMXSIM_VMX_ROOT;
     cpu->in_guest = false;
+    vmxsim_tlb_transition(cpu);
     if (was_ia32e && !host_64bit)
         return abort_with(cpu, VMXC_VMX_ABORT_HOST_ADDRESS_SPACE, abort);
     if (!vmxsim_exit_load_host_pdptes(cpu))

@@ -161,6 +161,7 @@ static void update_copies(struct vmxsim_cpu *cpu)
     guest->tr_base = VMXSIM_VMCS(vmcs, GUEST_TR_BASE);
     guest->tr_limit = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_LIMIT);
     guest->tr_access_rights = (uint32_t)VMXSIM_VMCS(vmcs, GUEST_TR_ACCESS_RIGHTS);
+    vmxsim_tlb_state_changed(cpu);
 }
 
 enum vmxc_status vmxsim_guest_set(struct vmxsim_cpu *cpu, uint32_t encoding, uint64_t value)

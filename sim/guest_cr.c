@@ -13,6 +13,7 @@
  * Accesses".
  */
 #include "internal/guest.h"
+#include "internal/tlb.h"
 #include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/segments.h"
@@ -73,6 +74,8 @@ static enum vmxc_status exit_for_cr(struct walk *walk, enum vmxsim_walk_rule rul
 struct move {
     uint64_t cr0, cr3, cr4;
     bool loads_pdptes;
+    bool is_cr3;    /* a move to CR3 */
+    uint64_t value; /* moved to CR3 */
 };
 
 static struct move no_move(const struct guest_state *guest)
@@ -135,6 +138,8 @@ static void update_efer(struct guest_state *guest, uint64_t code_rights)
 static enum vmxc_status commit(struct walk *walk, const struct move *move)
 {
     struct guest_state *guest = &walk->cpu->guest;
+    const uint64_t old_cr0 = guest->cr0;
+    const uint64_t old_cr4 = guest->cr4;
     uint64_t pdpte[4];
     bool loaded = false;
 
@@ -150,6 +155,10 @@ static enum vmxc_status commit(struct walk *walk, const struct move *move)
     guest->cr4 = move->cr4;
     update_efer(guest, VMXSIM_VMCS(guest_vmcs(walk->cpu), GUEST_CS_ACCESS_RIGHTS));
     vmxsim_cpu_select_guest_paging(walk->cpu);
+    vmxsim_tlb_state_changed(walk->cpu);
+    vmxsim_tlb_moved_to_cr(walk->cpu, old_cr0, old_cr4);
+    if (move->is_cr3)
+        vmxsim_tlb_moved_to_cr3(walk->cpu, move->value);
     return vmxsim_guest_complete(walk);
 }
 
@@ -222,6 +231,8 @@ static enum vmxc_status mov_to_cr3(struct walk *walk, uint8_t gpr, uint64_t valu
         return vmxsim_guest_fault(walk, VMXSIM_RULE_CR_VALUE, VMXC_VECTOR_GP);
     }
     move.cr3 = value & ~VMXC_BIT(63);
+    move.is_cr3 = true;
+    move.value = value;
     move.loads_pdptes = true;
     return commit(walk, &move);
 }

@@ -9,6 +9,7 @@
  */
 #include "internal/guest.h"
 #include "internal/insn.h"
+#include "internal/tlb.h"
 #include "vmxcore/defs/controls.h"
 
 enum existence {
@@ -298,6 +299,8 @@ enum vmxc_status vmxsim_guest_instruction(struct vmxsim_cpu *cpu,
     VMXC_TRY(execute(&walk, &instructions[instruction], operands));
     if (instruction == VMXSIM_INSTRUCTION_HLT && outcome->kind == VMXSIM_OUTCOME_COMPLETE)
         VMXSIM_VMCS(guest_vmcs(cpu), GUEST_ACTIVITY_STATE) = VMXC_ACTIVITY_HLT;
+    if (instruction == VMXSIM_INSTRUCTION_INVPCID && outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        vmxsim_tlb_invalidate(cpu, TLB_INVPCID, 0);
     return VMXC_OK;
 }
 
@@ -318,6 +321,8 @@ enum vmxc_status vmxsim_guest_invlpg(struct vmxsim_cpu *cpu, uint64_t linear,
     VMXC_TRY(execute(&walk, &invlpg, NULL));
     if (outcome->exit_reason == VMXC_EXIT_REASON_INVLPG)
         outcome->qualification = linear;
+    else if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        vmxsim_tlb_invalidate(cpu, TLB_INVLPG, linear);
     return VMXC_OK;
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * INVEPT and INVVPID. The model caches no translations: what is left of them are their checks. Bits 127:64 of an INVEPT
- * descriptor are reserved, but no failure is defined for them.
+ * INVEPT and INVVPID. Bits 127:64 of an INVEPT descriptor are reserved, but no failure is defined for them.
  */
 #include "internal/insn.h"
+#include "internal/tlb.h"
 #include "vmxcore/defs/controls.h"
 
 enum { INVEPT_SINGLE_CONTEXT = 1 };
-enum { INVVPID_ADDRESS = 0, INVVPID_ALL_CONTEXTS = 2 };
+enum { INVVPID_ADDRESS = 0, INVVPID_ALL_CONTEXTS = 2, INVVPID_TYPES = 4 };
 
 static bool has(const struct vmxsim_cpu *cpu, uint64_t bits)
 {
@@ -55,6 +55,9 @@ enum vmxc_status vmxsim_insn_invept(struct vmxsim_cpu *cpu, uint64_t type,
     if (invept_type == INVEPT_SINGLE_CONTEXT && !vmxsim_insn_is_eptp(cpu, descriptor[0]))
         return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION,
                                 VMXSIM_INSN_INVEPT_EPTP);
+    vmxsim_tlb_invalidate_ept(
+        cpu, invept_type == INVEPT_SINGLE_CONTEXT ? TLB_INVEPT_SINGLE : TLB_INVEPT_ALL,
+        descriptor[0]);
     return vmxsim_insn_succeed(cpu, result);
 }
 
@@ -95,6 +98,8 @@ enum vmxc_status vmxsim_insn_invvpid(struct vmxsim_cpu *cpu, uint64_t type,
                                      const uint64_t descriptor[2],
                                      struct vmxsim_insn_result *result)
 {
+    static const enum tlb_rule rules[INVVPID_TYPES] = {TLB_INVVPID_ADDRESS, TLB_INVVPID_SINGLE,
+                                                       TLB_INVVPID_ALL, TLB_INVVPID_GLOBALS};
     const enum vmxsim_insn_rule fault =
         find_invvpid_fault(cpu, type_operand(cpu, type), descriptor);
 
@@ -106,5 +111,7 @@ enum vmxc_status vmxsim_insn_invvpid(struct vmxsim_cpu *cpu, uint64_t type,
         return VMXC_OK;
     if (fault != VMXSIM_INSN_NONE)
         return vmxsim_insn_fail(cpu, result, VMXC_VM_ERROR_INVALID_INVALIDATION, fault);
+    vmxsim_tlb_invalidate_vpid(cpu, rules[type_operand(cpu, type)], (uint16_t)descriptor[0],
+                               descriptor[1]);
     return vmxsim_insn_succeed(cpu, result);
 }

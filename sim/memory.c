@@ -89,6 +89,7 @@ static enum vmxc_status reserve_ranges(struct vmxsim_memory *memory, struct vmxs
 {
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
+        range->memory = memory;
         range->bytes = vmxsim_reserve(range->length);
         if (range->bytes == NULL || vmxsim_track_init(&range->track, range->length) != VMXC_OK)
             return vmxsim_error_set(error, VMXC_NO_MEMORY,
@@ -109,6 +110,7 @@ static enum vmxc_status construct(struct vmxsim_memory *memory,
                                 config->ram_count);
     VMXC_TRY(copy_ranges(memory, config, error));
     VMXC_TRY(merge_ranges(memory, error));
+    memory->table_epoch = 1;
     VMXC_TRY(reserve_ranges(memory, error));
     VMXC_TRY(vmxsim_frames_init(memory, config, error));
     vmxsim_memory_hal_init(memory);
@@ -142,6 +144,7 @@ void vmxsim_memory_destroy(struct vmxsim_memory *memory)
     for (size_t i = 0; i < memory->range_count; i++) {
         struct vmxsim_ram_range *range = &memory->ranges[i];
         vmxsim_track_fini(&range->track, range->length);
+        vmxsim_tables_fini(range);
         vmxsim_release(range->bytes, range->length);
     }
     free(memory->ranges);
@@ -205,19 +208,36 @@ static uint8_t *find_whole(struct vmxsim_memory *memory, uint64_t hpa, uint64_t 
     return found->bytes + (hpa - found->base);
 }
 
+static inline void note_write(struct vmxsim_ram_range *range, uint64_t page)
+{
+    vmxsim_track_note(&range->track, range->bytes, page);
+    if (range->tables.levels != 0 && vmxsim_page_set_contains(&range->tables, page))
+        vmxsim_tables_written(range, page);
+}
+
 void vmxsim_range_touch(struct vmxsim_ram_range *range, uint64_t offset, uint64_t length)
 {
     const uint64_t last = (offset + length - 1) / VMXC_PAGE_SIZE;
     for (uint64_t page = offset / VMXC_PAGE_SIZE; page <= last; page++)
-        vmxsim_track_note(&range->track, range->bytes, page);
+        note_write(range, page);
 }
 
-void *vmxsim_memory_pointer(struct vmxsim_memory *memory, uint64_t hpa)
+uint8_t *vmxsim_memory_locate(struct vmxsim_memory *memory, uint64_t hpa)
 {
     struct vmxsim_ram_range *range;
     uint8_t *bytes = find_whole(memory, hpa, 1, &range);
     if (bytes != NULL)
         vmxsim_range_touch(range, hpa - range->base, 1);
+    return bytes;
+}
+
+void *vmxsim_memory_pointer(struct vmxsim_memory *memory, uint64_t hpa)
+{
+    uint8_t *bytes = vmxsim_memory_locate(memory, hpa);
+    if (bytes != NULL) {
+        struct vmxsim_ram_range *range = vmxsim_memory_find(memory, hpa);
+        vmxsim_tables_note_raw(range, (hpa - range->base) / VMXC_PAGE_SIZE);
+    }
     return bytes;
 }
 
@@ -411,6 +431,7 @@ void vmxsim_memory_reset(struct vmxsim_memory *memory)
     for (size_t i = 0; i < memory->range_count; i++)
         vmxsim_track_clear(&memory->ranges[i].track, memory->ranges[i].bytes);
     vmxsim_frames_reset(memory);
+    vmxsim_tables_reset(memory);
     vmxsim_snapshot_note_handed_out(memory);
     vmxsim_region_watch_accept(memory);
     vmxsim_hazards_forget(memory);

@@ -13,7 +13,7 @@ static void hal_dealloc_frame(void *context, vmxc_hpa_t frame_hpa)
 
 static void *hal_phys_to_virt(void *context, vmxc_hpa_t hpa)
 {
-    return vmxsim_memory_pointer(context, hpa);
+    return vmxsim_memory_locate(context, hpa);
 }
 
 static enum vmxc_status hal_virt_to_phys(void *context, const void *pointer, vmxc_hpa_t *hpa)
@@ -35,6 +35,7 @@ static void hal_invalidate_ept(void *context, uint64_t eptp)
 {
     struct vmxsim_memory *memory = context;
     memory->stats.invalidations++;
+    vmxsim_tlb_invalidate_everywhere(memory, eptp);
     if (memory->on_invalidate != NULL)
         memory->on_invalidate(memory->invalidate_context, eptp);
 }

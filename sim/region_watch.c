@@ -42,6 +42,16 @@ static size_t first_at(const struct vmxsim_region_watch *watch, uint64_t hpa)
     return low;
 }
 
+bool vmxsim_region_watch_covers(const struct vmxsim_region_watch *watch, uint64_t hpa)
+{
+    const uint64_t page_hpa = hpa & ~VMXC_PAGE_MASK;
+
+    if (hpa >= watch->end || hpa < watch->begin)
+        return false;
+    const size_t i = first_at(watch, page_hpa);
+    return i < watch->count && watch->entry[i].hpa == page_hpa;
+}
+
 /* Regions are no longer than the page they begin. */
 static void set_bounds(struct vmxsim_region_watch *watch)
 {
@@ -300,6 +310,7 @@ enum vmxc_status vmxsim_region_watch_add(struct vmxsim_memory *memory,
     watch->paused = true;
     take_note(memory, entry);
     watch->paused = false;
+    vmxsim_tables_changed(memory);
     return VMXC_OK;
 }
 

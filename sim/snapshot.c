@@ -167,7 +167,10 @@ enum vmxc_status vmxsim_snapshot_take(struct vmxsim_memory *memory)
         status = copy_handles(memory);
     if (status == VMXC_OK)
         status = start_tracks(memory);
+    if (status == VMXC_OK)
+        status = vmxsim_tlb_keep(memory);
     if (status != VMXC_OK) {
+        vmxsim_tlb_forget(memory);
         vmxsim_region_watch_fini(&snapshot.regions);
         forget_copies(memory);
         stop_tracks(memory);
@@ -193,6 +196,8 @@ enum vmxc_status vmxsim_snapshot_restore(struct vmxsim_memory *memory, uint64_t 
     memory->injection = snapshot->injection;
     memory->stats = snapshot->stats;
     restore_handles(memory);
+    vmxsim_tables_changed(memory);
+    vmxsim_tlb_return(memory);
     vmxsim_region_watch_return(&memory->regions, &snapshot->regions);
     memory->hazards.count = snapshot->hazard_count;
     memcpy(memory->hazards.last, snapshot->hazards, sizeof snapshot->hazards);
@@ -206,6 +211,7 @@ void vmxsim_snapshot_drop(struct vmxsim_memory *memory)
 {
     forget_copies(memory);
     stop_tracks(memory);
+    vmxsim_tlb_forget(memory);
     vmxsim_region_watch_fini(&memory->snapshot.regions);
     memory->snapshot = (struct vmxsim_snapshot){.taken = false};
 }

@@ -12,6 +12,7 @@
  */
 #include <string.h>
 
+#include "internal/tlb.h"
 #include "internal/virtual_apic.h"
 
 static bool access_is_valid(const struct guest_state *guest, const struct vmxsim_access *access)
@@ -63,11 +64,30 @@ static bool check_canonical(struct walk *walk, const struct vmxsim_access *acces
 }
 
 /* What EPT is asked for: a read-modify-write is one access that is both a read and a write. */
-static uint64_t ept_access(const struct walk *walk)
+uint64_t vmxsim_walk_ept_access(const struct walk *walk)
 {
     return (walk->read ? VMXC_EPT_VIOLATION_READ : 0) |
            (walk->write ? VMXC_EPT_VIOLATION_WRITE : 0) |
            (walk->fetch ? VMXC_EPT_VIOLATION_FETCH : 0);
+}
+
+static bool walk_tables(struct walk *walk, uint32_t length, struct linear_translation *linear,
+                        struct ept_translation *ept)
+{
+    const uint32_t first = walk->trail != NULL ? walk->trail->count : 0;
+
+    if (!vmxsim_walk_paging(walk, linear))
+        return false;
+    const struct ept_request request = {
+        .gpa = linear->gpa,
+        .access = vmxsim_walk_ept_access(walk),
+        .linear = &linear->rights,
+        .length = length,
+    };
+    if (!vmxsim_walk_ept(walk, &request, ept))
+        return false;
+    vmxsim_walk_cache(walk, first, linear, ept);
+    return true;
 }
 
 static bool translate_page(struct walk *walk, uint32_t length)
@@ -75,16 +95,11 @@ static bool translate_page(struct walk *walk, uint32_t length)
     struct vmxsim_outcome *outcome = walk->outcome;
     struct linear_translation linear;
     struct ept_translation ept;
+    bool ended;
 
-    if (!vmxsim_walk_paging(walk, &linear))
-        return false;
-    const struct ept_request request = {
-        .gpa = linear.gpa,
-        .access = ept_access(walk),
-        .linear = &linear.rights,
-        .length = length,
-    };
-    if (!vmxsim_walk_ept(walk, &request, &ept))
+    if (!vmxsim_walk_cached(walk, length, &linear, &ept, &ended))
+        ended = !walk_tables(walk, length, &linear, &ept);
+    if (ended)
         return false;
     outcome->page[outcome->page_count++] = (struct vmxsim_page_translation){
         .linear = walk->linear,
@@ -136,13 +151,20 @@ static void move_data(const struct walk *walk, const struct vmxsim_access *acces
     }
 }
 
+/* A mapping is made from a trail. Where the caller wants one, what is cached exactly is left alone: tables are read. */
 static void start(struct walk *walk, struct vmxsim_cpu *cpu, struct vmxsim_outcome *outcome,
                   struct vmxsim_trail *trail)
 {
+    const bool uses_tlb = tlb_is_on(cpu) && (!trail || tlb_is_lazy(cpu));
+
     memset(outcome, 0, sizeof(*outcome));
-    if (trail)
-        trail->count = 0;
     *walk = (struct walk){.cpu = cpu, .outcome = outcome, .trail = trail};
+    if (uses_tlb) {
+        walk->tlb = cpu->tlb;
+        walk->trail = trail ? trail : &cpu->tlb->trail;
+    }
+    if (walk->trail)
+        walk->trail->count = 0;
 }
 
 enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim_access *access,
@@ -150,6 +172,8 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
 {
     struct walk walk;
 
+    if (!trail && cpu->tlb && vmxsim_tlb_repeat(cpu, access, outcome))
+        return VMXC_OK;
     if (!cpu->in_guest)
         return VMXC_BAD_STATE;
     if (cpu->unsupported)
@@ -169,6 +193,8 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
     if (!check_canonical(&walk, access) || !translate_pages(&walk, access) ||
         !vmxsim_walk_apic(&walk, access->size))
         return VMXC_OK;
+    if (walk.mapping)
+        vmxsim_tlb_remember(&walk, access);
     move_data(&walk, access);
     if (walk.virtual_apic && walk.write)
         vmxsim_virtual_apic_emulate_write(&walk, outcome->page[0].hpa & VMXC_PAGE_MASK);

@@ -120,6 +120,12 @@ static uint64_t needed_rights(const struct ept_state *ept, const struct ept_requ
     return needed;
 }
 
+uint64_t vmxsim_ept_missing_rights(const struct vmxsim_cpu *cpu, const struct ept_request *request,
+                                   uint64_t rights)
+{
+    return needed_rights(&cpu->ept, request) & ~rights;
+}
+
 static enum vmxsim_walk_rule rights_rule(const struct ept_state *ept,
                                          const struct ept_request *request, uint64_t missing)
 {
@@ -246,6 +252,15 @@ static bool check_shadow_stack(struct walk *walk, const struct ept_request *requ
                                          path->step[path->count - 1].value, true);
 }
 
+static bool end_without_rights(struct walk *walk, const struct ept_request *request,
+                               uint64_t missing, uint64_t rights, uint64_t leaf)
+{
+    const enum vmxsim_walk_rule rule = rights_rule(&walk->cpu->ept, request, missing);
+
+    vmxsim_trail_verdict(walk, rule, missing);
+    return vmxsim_end_with_ept_violation(walk, rule, request, rights, leaf, true);
+}
+
 /* Do the entries, or in their stead sub-page write permissions, allow the access? */
 static bool check_rights(struct walk *walk, const struct ept_request *request,
                          const struct ept_path *path, unsigned level)
@@ -261,9 +276,7 @@ static bool check_rights(struct walk *walk, const struct ept_request *request,
     if (vmxsim_spp_applies(walk, request, path->rights, leaf, level))
         return vmxsim_walk_spp(walk, request, path->rights, leaf);
 
-    const enum vmxsim_walk_rule rule = rights_rule(ept, request, missing);
-    vmxsim_trail_verdict(walk, rule, missing);
-    return vmxsim_end_with_ept_violation(walk, rule, request, path->rights, leaf, true);
+    return end_without_rights(walk, request, missing, path->rights, leaf);
 }
 
 /* Not the translation of a linear address. */
@@ -272,19 +285,34 @@ static bool is_guest_physical(const struct walk *walk, const struct ept_request 
     return request->guest_level != 0 || !walk->linear_valid;
 }
 
-bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
-                     struct ept_translation *translation)
+static bool check_apic_access_page(struct walk *walk, const struct ept_request *request,
+                                   const struct ept_translation *translation)
+{
+    if (is_guest_physical(walk, request) && vmxsim_is_apic_access_page(walk, translation->hpa))
+        return vmxsim_end_with_physical_apic_access(walk);
+    return true;
+}
+
+bool vmxsim_ept_check_cached(struct walk *walk, const struct ept_request *request,
+                             const struct ept_translation *translation)
+{
+    const uint64_t missing = vmxsim_ept_missing_rights(walk->cpu, request, translation->rights);
+
+    if (missing)
+        return end_without_rights(walk, request, missing, translation->rights, translation->leaf);
+    return check_apic_access_page(walk, request, translation);
+}
+
+static bool walk_tables(struct walk *walk, const struct ept_request *request,
+                        struct ept_translation *translation)
 {
     const struct ept_state *ept = &walk->cpu->ept;
-    struct ept_path path = {.count = 0, .rights = RIGHTS_MASK};
+    const uint32_t first = walk->trail != NULL ? walk->trail->count : 0;
+    struct ept_path path;
     unsigned level = 0;
 
-    if (!ept->enabled) {
-        translate_without_ept(request->gpa, translation);
-        return true;
-    }
-    if (request->gpa >> index_shift(ept->levels + 1u))
-        return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_GPAW, request, 0, 0, false);
+    path.count = 0;
+    path.rights = RIGHTS_MASK;
     if (!descend(walk, request, &path, &level) || !check_rights(walk, request, &path, level))
         return false;
     if (ept->accessed_dirty &&
@@ -298,11 +326,27 @@ bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
         .page_size = page_size,
         .rights = path.rights & RIGHTS_MASK,
         .leaf = leaf,
-        .leaf_hpa = path.step[path.count - 1].hpa,
     };
-    if (is_guest_physical(walk, request) && vmxsim_is_apic_access_page(walk, translation->hpa))
-        return vmxsim_end_with_physical_apic_access(walk);
-    return true;
+    if (walk->tlb != NULL)
+        vmxsim_walk_cache_ept(walk, first, request, translation);
+    return check_apic_access_page(walk, request, translation);
+}
+
+bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
+                     struct ept_translation *translation)
+{
+    const struct ept_state *ept = &walk->cpu->ept;
+    bool ended;
+
+    if (!ept->enabled) {
+        translate_without_ept(request->gpa, translation);
+        return true;
+    }
+    if (request->gpa >> index_shift(ept->levels + 1u))
+        return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_GPAW, request, 0, 0, false);
+    if (walk->tlb != NULL && vmxsim_walk_cached_ept(walk, request, translation, &ended))
+        return !ended;
+    return walk_tables(walk, request, translation);
 }
 
 /*

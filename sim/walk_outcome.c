@@ -161,6 +161,7 @@ bool vmxsim_end_with_ept_violation(struct walk *walk, enum vmxsim_walk_rule rule
     const uint64_t qualification = violation_qualification(walk, request, rights) |
                                    shadow_stack_qualification(walk, request, entry);
 
+    vmxsim_tlb_ept_violation(walk, request);
     if (converts_to_ve(walk, entry, entry_valid)) {
         outcome->ve_converted = true;
         outcome->ve_qualification = qualification;

@@ -154,6 +154,7 @@ static bool end_with_page_fault(struct walk *walk, enum vmxsim_walk_rule rule, u
                                 uint64_t reason)
 {
     vmxsim_trail_verdict(walk, rule, offending);
+    vmxsim_tlb_page_fault(walk);
     return vmxsim_end_with_exception(walk, rule, VMXC_VECTOR_PF, true,
                                      access_error_code(walk) | (uint32_t)reason);
 }
@@ -270,7 +271,7 @@ static bool protection_key_denies(const struct walk *walk, const struct linear_r
  * The protection-key bit of the error code says whether the key denies the access, whether or not the page's
  * rights do so too (SDM, "Page-Fault Exceptions", PK flag).
  */
-static bool check_rights(struct walk *walk, const struct linear_rights *rights)
+bool vmxsim_paging_check_rights(struct walk *walk, const struct linear_rights *rights)
 {
     const bool key_denies = protection_key_denies(walk, rights);
     enum vmxsim_walk_rule rule = check_page_rights(walk, rights);
@@ -281,6 +282,13 @@ static bool check_rights(struct walk *walk, const struct linear_rights *rights)
         return true;
     return end_with_page_fault(walk, rule, 0,
                                VMXC_PF_PRESENT | (key_denies ? VMXC_PF_PROTECTION_KEY : 0));
+}
+
+bool vmxsim_paging_allows(const struct walk *walk, const struct linear_rights *rights)
+{
+    return walk->cpu->guest.mode == PAGING_NONE ||
+           (check_page_rights(walk, rights) == VMXSIM_RULE_NONE &&
+            !protection_key_denies(walk, rights));
 }
 
 /* Descends to the entry that maps the page, collecting rights; sets the accessed flags on the way. */
@@ -342,7 +350,7 @@ bool vmxsim_walk_paging(struct walk *walk, struct linear_translation *translatio
                                 ? (uint8_t)VMXC_FIELD_GET(leaf.value, VMXC_PTE_PROTECTION_KEY)
                                 : 0;
     rights.pat_index = pat_index(&leaf);
-    if (!check_rights(walk, &rights))
+    if (!vmxsim_paging_check_rights(walk, &rights))
         return false;
     if (!set_flags(walk, &leaf,
                    walk->write ? VMXC_PTE_ACCESSED | VMXC_PTE_DIRTY : VMXC_PTE_ACCESSED))
@@ -352,6 +360,7 @@ bool vmxsim_walk_paging(struct walk *walk, struct linear_translation *translatio
     *translation = (struct linear_translation){
         .gpa = page_address(guest, &leaf) | (walk->linear & (page_size - 1)),
         .page_size = page_size,
+        .global = leaf.value & VMXC_PTE_GLOBAL,
         .rights = rights,
     };
     return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hazards: uses of VMXON and VMCS regions that the manual warns of, without saying what comes of them.
+ * Hazards: uses of VMXON and VMCS regions that the manual warns of, without saying what comes of them; and translations that
+ * were used although software has changed what they were made from (tlb.h, lazy).
  *
  * A hazard is no outcome. Execution goes on as the model defines it (the processor holds the fields of its current VMCS,
  * and VMPTRLD of another and VMCLEAR write them back); the hazard is counted, the last ones are kept, and a callback is
@@ -39,8 +40,8 @@ const struct vmxsim_hazard_rule_info *vmxsim_hazard_rule_info(enum vmxsim_hazard
 
 struct vmxsim_hazard {
     enum vmxsim_hazard_rule rule;
-    uint32_t processor;  /* whose region it is: vmxsim_cpu_number */
-    uint64_t region_hpa; /* of the VMXON or VMCS region */
+    uint32_t processor;  /* whose region, or whose translation it is: vmxsim_cpu_number */
+    uint64_t region_hpa; /* of the VMXON or VMCS region; 0: a stale translation */
 
     /* Two processors, one region: the one whose instruction brought it about. */
     bool by_processor;
@@ -50,6 +51,11 @@ struct vmxsim_hazard {
     uint64_t hpa, length; /* bytes, as far as they lie in the region */
     bool write;
     bool found_later; /* nobody saw the write: the data of the region have changed */
+
+    /* A stale translation: `hpa` is where the first entry lies that has changed. */
+    uint8_t level;    /* of the entry: 1 = PTE ... 5 */
+    uint64_t address; /* that was translated: guest-physical (TLB_EPT), linear (TLB_PAGING) */
+    uint64_t cached, now; /* the entry, as it was and as it is */
 };
 
 /* Hazards since creation, reset or the last vmxsim_hazards_forget. */

@@ -127,11 +127,20 @@ struct vmxsim_cpu {
     uint8_t cr8;
     uint32_t preemption_timer;     /* counts left; of use while the control is 1 */
     struct vmxsim_host_state host; /* as the last VM exit loaded it */
+
+    struct vmxsim_tlb *tlb; /* NULL: never switched on. No part of a snapshot's copy: it is last. */
 };
 
 /* Values at reset. Source: SDM, "Processor State After Reset". */
 #define DR6_RESET UINT64_C(0xffff0ff0)
 #define DR7_RESET UINT64_C(0x400)
+
+/* ---- tlb.c ---- */
+
+/* Registers or controls that accesses depend on have changed. */
+void vmxsim_tlb_state_changed(struct vmxsim_cpu *cpu);
+/* All that is cached goes. */
+void vmxsim_tlb_reset(struct vmxsim_cpu *cpu);
 
 /* ---- cpu.c ---- */
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of struct vmxsim_memory, shared by sim/memory*.c and by nothing else.
+ * Inside of struct vmxsim_memory, shared by sim/memory*.c, snapshot.c, region_watch.c and the cache of translations.
  *
  *     memory.c          construction, ranges, reads and writes
  *     memory_touched.c  sets of pages
  *     memory_track.c    which pages were written, and what they held when a snapshot was taken
+ *     memory_tables.c   words that cached translations depend on
  *     memory_frames.c   frame allocator, poison, failure injection
  *     memory_hal.c      struct vmxc_hal over the above
  *     memory_digest.c   digest of the content
@@ -99,6 +100,9 @@ struct vmxsim_ram_range {
     uint64_t base, length;
     uint8_t *bytes;            /* the whole range, one reservation */
     struct vmxsim_track track; /* by page within the range */
+    struct vmxsim_memory *memory;
+    struct vmxsim_page_set tables; /* pages that cached translations depend on; made when needed */
+    struct vmxsim_page_set raw; /* pages whose pointers were given away; made when needed */
 };
 
 /* ---- Frames ---- */
@@ -177,6 +181,10 @@ struct vmxsim_memory {
     void (*on_trace)(void *context, const struct vmxc_trace_event *event);
     void *trace_context;
 
+    uint64_t table_epoch;    /* never 0; a new one begins when such a page is written */
+    bool all_raw;            /* there was no host memory for a set of raw pages */
+    struct vmxsim_tlb *tlbs; /* of the processors that have one */
+
     uint32_t processor_count; /* that were ever created on this memory */
     struct vmxsim_region_watch regions;
     struct vmxsim_hazard_log hazards;
@@ -209,6 +217,43 @@ void vmxsim_memory_each_touched(const struct vmxsim_memory *memory,
 
 /* True if every byte of a page is `byte`. */
 bool vmxsim_page_is_filled(const uint8_t *page, uint8_t byte);
+
+/* The byte at `hpa`, whose page will be written by somebody who says so; NULL: a hole. */
+uint8_t *vmxsim_memory_locate(struct vmxsim_memory *memory, uint64_t hpa);
+
+/* ---- memory_tables.c ---- */
+
+enum vmxsim_watch {
+    VMXSIM_WATCHED,
+    VMXSIM_WATCH_RAW,     /* its page may be written without a word */
+    VMXSIM_WATCH_REFUSED, /* no RAM, or a processor's region, where reads are hazards */
+};
+
+/* Reads a word of a table; the next write to its page begins a new epoch. `value` is set unless it is refused. */
+enum vmxsim_watch vmxsim_memory_watch_word(struct vmxsim_memory *memory, uint64_t hpa,
+                                           unsigned size, uint64_t *value);
+/* Only reads it; in a hole, nothing happens. */
+void vmxsim_memory_peek_word(struct vmxsim_memory *memory, uint64_t hpa, unsigned size,
+                             uint64_t *value);
+
+/* A page of the set will be written. */
+void vmxsim_tables_written(struct vmxsim_ram_range *range, uint64_t page);
+/* Anything may have been. */
+void vmxsim_tables_changed(struct vmxsim_memory *memory);
+void vmxsim_tables_note_raw(struct vmxsim_ram_range *range, uint64_t page);
+/* The memory is reset: pointers that were given away are good no more. */
+void vmxsim_tables_reset(struct vmxsim_memory *memory);
+void vmxsim_tables_fini(struct vmxsim_ram_range *range);
+
+/* ---- tlb*.c: all processors of the memory ---- */
+
+void vmxsim_tlb_tables_changed(struct vmxsim_memory *memory);
+/* As INVEPT, single-context, on each. */
+void vmxsim_tlb_invalidate_everywhere(struct vmxsim_memory *memory, uint64_t eptp);
+/* For snapshots: keeps what is cached, brings it back, forgets what was kept. Errors: VMXC_NO_MEMORY. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_tlb_keep(struct vmxsim_memory *memory);
+void vmxsim_tlb_return(struct vmxsim_memory *memory);
+void vmxsim_tlb_forget(struct vmxsim_memory *memory);
 
 /* ---- memory_frames.c ---- */
 

@@ -90,6 +90,9 @@ void vmxsim_region_watch_accept(struct vmxsim_memory *memory);
 void vmxsim_region_watch_report(struct vmxsim_memory *memory, uint64_t hpa, uint64_t length,
                                 bool write);
 
+/* Does a region lie on the page of `hpa`? */
+bool vmxsim_region_watch_covers(const struct vmxsim_region_watch *watch, uint64_t hpa);
+
 void vmxsim_region_watch_fini(struct vmxsim_region_watch *watch);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of a guest access: walk.c (the access as a whole), walk_paging.c (linear to guest-physical),
- * walk_ept.c (guest-physical to host-physical), walk_spp.c (sub-page write permissions), walk_apic.c (the
- * APIC-access page), walk_outcome.c (faults, exits), memory_type.c. walk_many.c makes many accesses.
+ * walk_ept.c (guest-physical to host-physical), walk_cached.c (what has been translated before), walk_spp.c (sub-page
+ * write permissions), walk_apic.c (the APIC-access page), walk_outcome.c (faults, exits), memory_type.c. walk_many.c
+ * makes many accesses.
  *
  * Steps return true if the access goes on. On false it has ended and walk->outcome says how.
  */
@@ -25,6 +26,8 @@ struct walk {
     bool event_delivery;        /* part of the delivery of an event, not of an instruction */
     bool virtual_apic; /* it accesses the virtual-APIC page instead of the APIC-access page */
     uint8_t page;      /* 0, or 1 for the second page */
+    struct vmxsim_tlb *tlb; /* NULL: nothing is cached, nor used */
+    const struct tlb_mapping *mapping; /* that has translated the last page; NULL: none */
 };
 
 /* What guest paging says of a linear address. */
@@ -39,6 +42,7 @@ struct linear_rights {
 struct linear_translation {
     uint64_t gpa;
     uint64_t page_size; /* 0: no paging */
+    bool global;        /* G of the entry that maps the page */
     struct linear_rights rights;
 };
 
@@ -58,11 +62,14 @@ struct ept_translation {
     uint64_t page_size; /* 0: EPT is off */
     uint64_t rights;    /* VMXC_EPT_RWX and VMXC_EPT_USER_EXECUTE bits that all entries give */
     uint64_t leaf;      /* the entry that maps the page */
-    uint64_t leaf_hpa;
 };
 
 /* walk_paging.c */
 bool vmxsim_walk_paging(struct walk *walk, struct linear_translation *translation);
+/* May the access use a page with these rights? */
+bool vmxsim_paging_allows(const struct walk *walk, const struct linear_rights *rights);
+/* If it may not, it ends with a page fault. */
+bool vmxsim_paging_check_rights(struct walk *walk, const struct linear_rights *rights);
 
 /* walk_ept.c */
 bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
@@ -70,6 +77,27 @@ bool vmxsim_walk_ept(struct walk *walk, const struct ept_request *request,
 /* The page at `translation` is to be written although the access so far was only a read. */
 bool vmxsim_walk_ept_write_flag(struct walk *walk, const struct ept_request *request,
                                 const struct ept_translation *translation);
+
+/* Rights that the access needs and `rights` lack. */
+uint64_t vmxsim_ept_missing_rights(const struct vmxsim_cpu *cpu, const struct ept_request *request,
+                                   uint64_t rights);
+/* The access by a translation that was cached: its rights, and the APIC-access page. */
+bool vmxsim_ept_check_cached(struct walk *walk, const struct ept_request *request,
+                             const struct ept_translation *translation);
+
+/* walk_cached.c: true if a translation was cached; `ended`: it has ended the access */
+bool vmxsim_walk_cached(struct walk *walk, uint32_t length, struct linear_translation *linear,
+                        struct ept_translation *ept, bool *ended);
+bool vmxsim_walk_cached_ept(struct walk *walk, const struct ept_request *request,
+                            struct ept_translation *ept, bool *ended);
+/* A walk, whose steps are on the trail from number `first` on, has come to this. */
+void vmxsim_walk_cache(struct walk *walk, uint32_t first, const struct linear_translation *linear,
+                       const struct ept_translation *ept);
+void vmxsim_walk_cache_ept(struct walk *walk, uint32_t first, const struct ept_request *request,
+                           const struct ept_translation *ept);
+
+/* walk.c: what EPT is asked for */
+uint64_t vmxsim_walk_ept_access(const struct walk *walk);
 
 /* walk_spp.c */
 
@@ -86,6 +114,10 @@ bool vmxsim_is_apic_access_page(const struct walk *walk, uint64_t hpa);
 bool vmxsim_walk_apic(struct walk *walk, uint32_t size);
 /* Ends a guest-physical access to the APIC-access page and returns false. */
 bool vmxsim_end_with_physical_apic_access(struct walk *walk);
+
+/* tlb_invalidate.c: what faults drop */
+void vmxsim_tlb_page_fault(struct walk *walk);
+void vmxsim_tlb_ept_violation(struct walk *walk, const struct ept_request *request);
 
 /* walk_outcome.c: each ends the access and returns false. */
 bool vmxsim_end_with_exception(struct walk *walk, enum vmxsim_walk_rule rule, uint8_t vector,
