@@ -267,9 +267,15 @@ static struct piece first_piece(struct vmxsim_memory *memory, uint64_t hpa, size
 
 void vmxsim_memory_read(struct vmxsim_memory *memory, uint64_t hpa, void *buffer, size_t length)
 {
+    struct vmxsim_ram_range *whole;
+    const uint8_t *bytes = find_whole(memory, hpa, length, &whole);
     uint8_t *to = buffer;
     bool hole = false;
     vmxsim_region_watch_see(memory, hpa, length, false);
+    if (bytes != NULL && length != 0) {
+        memcpy(buffer, bytes, length);
+        return;
+    }
     while (length != 0) {
         const struct piece piece = first_piece(memory, hpa, length);
         if (piece.range != NULL)
@@ -289,8 +295,16 @@ void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void 
 {
     const uint64_t first_hpa = hpa;
     const size_t whole_length = length;
+    struct vmxsim_ram_range *whole;
+    uint8_t *bytes = find_whole(memory, hpa, length, &whole);
     const uint8_t *from = buffer;
     bool hole = false;
+    if (bytes != NULL && length != 0) {
+        vmxsim_range_touch(whole, hpa - whole->base, length);
+        memcpy(bytes, buffer, length);
+        vmxsim_region_watch_see(memory, hpa, length, true);
+        return;
+    }
     while (length != 0) {
         const struct piece piece = first_piece(memory, hpa, length);
         if (piece.range != NULL) {

@@ -12,8 +12,7 @@
 
 static bool make(struct vmxsim_page_set *set, const struct vmxsim_ram_range *range)
 {
-    return set->levels != 0 ||
-           vmxsim_page_set_init(set, range->length / VMXC_PAGE_SIZE) == VMXC_OK;
+    return set->levels != 0 || vmxsim_page_set_init(set, range->length / VMXC_PAGE_SIZE) == VMXC_OK;
 }
 
 void vmxsim_tables_changed(struct vmxsim_memory *memory)

@@ -91,8 +91,8 @@ static bool paging_change_matters(const struct tlb_step *step, uint64_t now)
     const uint64_t upper = step->size == 8 ? VMXC_PTE_NO_EXECUTE : 0;
     const uint64_t leaf = VMXC_PTE_PWT | VMXC_PTE_PCD | VMXC_PTE_PROTECTION_KEY |
                           (step->level == 1 ? VMXC_PTE_PAT : VMXC_PTE_LARGE_PAT);
-    const uint64_t any = VMXC_PTE_ADDRESS | (step->level > 1 ? VMXC_PTE_PAGE_SIZE : 0) |
-                         (step->leaf ? leaf : 0);
+    const uint64_t any =
+        VMXC_PTE_ADDRESS | (step->level > 1 ? VMXC_PTE_PAGE_SIZE : 0) | (step->leaf ? leaf : 0);
 
     return (step->value & ~now & lost) || (~step->value & now & upper) ||
            ((step->value ^ now) & any);
@@ -107,9 +107,9 @@ static bool ept_change_matters(const struct vmxsim_cpu *cpu, const struct tlb_st
         ept->accessed_dirty ? VMXC_EPT_ACCESSED | (step->leaf ? VMXC_EPT_DIRTY : 0) : 0;
     const uint64_t lost =
         VMXC_EPT_RWX | (ept->mode_based_execute ? VMXC_EPT_USER_EXECUTE : 0) | flags;
-    const uint64_t any =
-        VMXC_EPT_ADDRESS | (step->level == 2 || step->level == 3 ? VMXC_EPT_LARGE_PAGE : 0) |
-        (step->leaf ? VMXC_EPT_MEMORY_TYPE | VMXC_EPT_IGNORE_PAT : 0);
+    const uint64_t any = VMXC_EPT_ADDRESS |
+                         (step->level == 2 || step->level == 3 ? VMXC_EPT_LARGE_PAGE : 0) |
+                         (step->leaf ? VMXC_EPT_MEMORY_TYPE | VMXC_EPT_IGNORE_PAT : 0);
 
     return (step->value & ~now & lost) || ((step->value ^ now) & any);
 }
@@ -152,8 +152,8 @@ static bool compare_lazily(struct vmxsim_cpu *cpu, struct tlb_mapping *mapping)
     for (size_t i = 0; i < mapping->step_count; i++) {
         const struct tlb_step *const step = &mapping->step[i];
         uint64_t now = step->value;
-        if (step->size != 0 && vmxsim_memory_watch_word(cpu->memory, step->hpa, step->size, &now) !=
-                                   VMXSIM_WATCHED)
+        if (step->size != 0 &&
+            vmxsim_memory_watch_word(cpu->memory, step->hpa, step->size, &now) != VMXSIM_WATCHED)
             mapping->epoch = 0;
         mapping->stale |= change_matters(cpu, step, now);
     }
@@ -174,8 +174,8 @@ bool vmxsim_tlb_compare(struct vmxsim_cpu *cpu, struct tlb_mapping *mapping)
 static void report(struct walk *walk, const struct tlb_step *step, uint64_t now)
 {
     const struct vmxsim_hazard hazard = {
-        .rule = step->kind == VMXSIM_TRAIL_EPT_ENTRY ? VMXSIM_HAZARD_TLB_EPT
-                                                     : VMXSIM_HAZARD_TLB_PAGING,
+        .rule =
+            step->kind == VMXSIM_TRAIL_EPT_ENTRY ? VMXSIM_HAZARD_TLB_EPT : VMXSIM_HAZARD_TLB_PAGING,
         .processor = walk->cpu->number,
         .hpa = step->hpa,
         .length = step->size,

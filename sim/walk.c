@@ -135,20 +135,21 @@ static bool translate_pages(struct walk *walk, const struct vmxsim_access *acces
 }
 
 /* Every page is translated: read what is there, then store. */
-static void move_data(const struct walk *walk, const struct vmxsim_access *access)
+enum vmxc_status vmxsim_walk_move_data(struct vmxsim_memory *memory,
+                                       const struct vmxsim_access *access,
+                                       struct vmxsim_outcome *outcome)
 {
-    struct vmxsim_memory *memory = walk->cpu->memory;
-    struct vmxsim_outcome *outcome = walk->outcome;
     size_t done = 0;
 
     for (uint32_t i = 0; i < outcome->page_count; i++) {
         const struct vmxsim_page_translation *page = &outcome->page[i];
-        if (walk->read || walk->fetch)
+        if (access->type != VMXSIM_ACCESS_WRITE)
             vmxsim_memory_read(memory, page->hpa, outcome->data + done, page->length);
-        if (walk->write)
+        if (access->type >= VMXSIM_ACCESS_WRITE)
             vmxsim_memory_write(memory, page->hpa, access->data + done, page->length);
         done += page->length;
     }
+    return VMXC_OK;
 }
 
 /* A mapping is made from a trail. Where the caller wants one, what is cached exactly is left alone: tables are read. */
@@ -167,13 +168,11 @@ static void start(struct walk *walk, struct vmxsim_cpu *cpu, struct vmxsim_outco
         walk->trail->count = 0;
 }
 
-enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim_access *access,
-                                     struct vmxsim_outcome *outcome, struct vmxsim_trail *trail)
+enum vmxc_status vmxsim_walk_access(struct vmxsim_cpu *cpu, const struct vmxsim_access *access,
+                                    struct vmxsim_outcome *outcome, struct vmxsim_trail *trail)
 {
     struct walk walk;
 
-    if (!trail && cpu->tlb && vmxsim_tlb_repeat(cpu, access, outcome))
-        return VMXC_OK;
     if (!cpu->in_guest)
         return VMXC_BAD_STATE;
     if (cpu->unsupported)
@@ -195,10 +194,10 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
         return VMXC_OK;
     if (walk.mapping)
         vmxsim_tlb_remember(&walk, access);
-    move_data(&walk, access);
+    const enum vmxc_status status = vmxsim_walk_move_data(cpu->memory, access, outcome);
     if (walk.virtual_apic && walk.write)
         vmxsim_virtual_apic_emulate_write(&walk, outcome->page[0].hpa & VMXC_PAGE_MASK);
-    return VMXC_OK;
+    return status;
 }
 
 static uint64_t access_of_rights(uint64_t rights)

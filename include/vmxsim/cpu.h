@@ -136,7 +136,7 @@ struct vmxsim_trail_entry {
     uint64_t updated;   /* after accessed and dirty flags were set; equal to value if none were */
     uint64_t offending; /* the bits that the verdict is about */
     bool cached;        /* nothing was read: the value is that of a cached translation (tlb.h) */
-    bool stale;         /* cached, and memory holds `now`, a change that calls for an invalidation */
+    bool stale; /* cached, and memory holds `now`, a change that calls for an invalidation */
     uint64_t now;
 };
 

@@ -53,8 +53,8 @@ struct vmxsim_hazard {
     bool found_later; /* nobody saw the write: the data of the region have changed */
 
     /* A stale translation: `hpa` is where the first entry lies that has changed. */
-    uint8_t level;    /* of the entry: 1 = PTE ... 5 */
-    uint64_t address; /* that was translated: guest-physical (TLB_EPT), linear (TLB_PAGING) */
+    uint8_t level;        /* of the entry: 1 = PTE ... 5 */
+    uint64_t address;     /* that was translated: guest-physical (TLB_EPT), linear (TLB_PAGING) */
     uint64_t cached, now; /* the entry, as it was and as it is */
 };
 

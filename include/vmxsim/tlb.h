@@ -48,8 +48,8 @@ enum vmxsim_tlb_mode vmxsim_cpu_tlb(const struct vmxsim_cpu *cpu);
 
 /* Since the mode was set. */
 struct vmxsim_tlb_stats {
-    uint64_t walks; /* pages of accesses that were not in the cache */
-    uint64_t stale; /* uses of a translation whose entries have changed: hazards (lazy) */
+    uint64_t walks;    /* pages of accesses that were not in the cache */
+    uint64_t stale;    /* uses of a translation whose entries have changed: hazards (lazy) */
     uint64_t mappings; /* in the cache now; with exact, some may turn out to be of no use */
 };
 struct vmxsim_tlb_stats vmxsim_cpu_tlb_stats(const struct vmxsim_cpu *cpu);

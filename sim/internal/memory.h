@@ -102,7 +102,7 @@ struct vmxsim_ram_range {
     struct vmxsim_track track; /* by page within the range */
     struct vmxsim_memory *memory;
     struct vmxsim_page_set tables; /* pages that cached translations depend on; made when needed */
-    struct vmxsim_page_set raw; /* pages whose pointers were given away; made when needed */
+    struct vmxsim_page_set raw;    /* pages whose pointers were given away; made when needed */
 };
 
 /* ---- Frames ---- */

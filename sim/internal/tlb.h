@@ -5,12 +5,13 @@
  *     tlb.c              the mappings: finding, adding, dropping
  *     tlb_path.c         the entries that a mapping was made from: unchanged, changed, on trails
  *     tlb_invalidate.c   what drops which mappings
- *     tlb_access.c       accesses that need no walk
+ *     walk_access.c      accesses that are repeated without a walk
+ *     walk_cached.c      where a walk uses and makes mappings
  *
- *     vmxsim_guest_access --> fast[linear page]  hit: the whole outcome at once          tlb_access.c
+ *     vmxsim_guest_access --> fast[linear page]  hit: the whole outcome at once          walk_access.c
  *                                |  miss
  *                                v
- *     translate_page ------> mapping[page, size, tags]  hit: rights are checked anew     walk.c
+ *     translate_page ------> mapping[page, size, tags]  hit: rights are checked anew     walk_cached.c
  *                                |  miss, or it does not suffice
  *                                v
  *                            walk with a trail, which becomes a mapping
@@ -59,7 +60,7 @@ struct tlb_tags {
 
 struct tlb_mapping {
     uint64_t generation; /* 0 or not the tlb's: there is none */
-    uint64_t epoch;      /* of the tables, when the steps were last compared; 0: always to compare */
+    uint64_t epoch; /* of the tables, when the steps were last compared; 0: always to compare */
     uint64_t page, size; /* bytes */
     uint8_t kind;        /* enum tlb_kind */
     bool global;
@@ -160,12 +161,9 @@ void vmxsim_tlb_transition(struct vmxsim_cpu *cpu);
 void vmxsim_tlb_moved_to_cr(struct vmxsim_cpu *cpu, uint64_t old_cr0, uint64_t old_cr4);
 void vmxsim_tlb_moved_to_cr3(struct vmxsim_cpu *cpu, uint64_t value);
 
-/* ---- tlb_access.c ---- */
+/* ---- walk_access.c ---- */
 
-/* Makes the access as it was made before. False: it has to be translated. */
-bool vmxsim_tlb_repeat(struct vmxsim_cpu *cpu, const struct vmxsim_access *access,
-                       struct vmxsim_outcome *outcome);
-/* The access has completed by this mapping alone: it may be repeated. */
+/* The access has completed by walk->mapping: it may be repeated. */
 void vmxsim_tlb_remember(struct walk *walk, const struct vmxsim_access *access);
 
 #endif

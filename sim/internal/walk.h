@@ -24,8 +24,8 @@ struct walk {
     bool implicit;              /* implicit supervisor-mode access */
     bool shadow_stack;          /* shadow-stack access */
     bool event_delivery;        /* part of the delivery of an event, not of an instruction */
-    bool virtual_apic; /* it accesses the virtual-APIC page instead of the APIC-access page */
-    uint8_t page;      /* 0, or 1 for the second page */
+    bool virtual_apic;      /* it accesses the virtual-APIC page instead of the APIC-access page */
+    uint8_t page;           /* 0, or 1 for the second page */
     struct vmxsim_tlb *tlb; /* NULL: nothing is cached, nor used */
     const struct tlb_mapping *mapping; /* that has translated the last page; NULL: none */
 };
@@ -96,7 +96,18 @@ void vmxsim_walk_cache(struct walk *walk, uint32_t first, const struct linear_tr
 void vmxsim_walk_cache_ept(struct walk *walk, uint32_t first, const struct ept_request *request,
                            const struct ept_translation *ept);
 
-/* walk.c: what EPT is asked for */
+/* walk.c */
+
+/* As vmxsim_guest_access, by way of mappings or tables. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_walk_access(struct vmxsim_cpu *cpu,
+                                                    const struct vmxsim_access *access,
+                                                    struct vmxsim_outcome *outcome,
+                                                    struct vmxsim_trail *trail);
+/* The data of an access whose pages are translated. Always VMXC_OK, so that who has nothing else to do ends with it. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_walk_move_data(struct vmxsim_memory *memory,
+                                                       const struct vmxsim_access *access,
+                                                       struct vmxsim_outcome *outcome);
+/* What EPT is asked for. */
 uint64_t vmxsim_walk_ept_access(const struct walk *walk);
 
 /* walk_spp.c */
