@@ -4,8 +4,8 @@
  *
  *     a mapping is used   if it suffices: a write needs dirty flags that are known to be set; with sub-page permissions a missing
  *                         right is the walk's business; shadow-stack accesses always walk
- *     rights are checked  against the registers as they are now. One missing: exact walks, and so finds out what the tables say;
- *                         lazy faults, as a processor may do, and the fault drops the mapping
+ *     rights are checked  against the registers as they are now. One missing: the access ends. With the lazy cache the tables may
+ *                         say otherwise by then; a processor may fault all the same, and the fault drops the mapping
  *     a walk that went through becomes a mapping
  *
  * Source: Intel SDM volume 3, "Details of TLB Use", "Creating and Using Cached Translation Information".
@@ -37,13 +37,8 @@ static bool lacks_ept_rights(const struct walk *walk, const struct ept_request *
 static bool suffices(const struct walk *walk, const struct ept_request *request,
                      const struct tlb_mapping *mapping)
 {
-    const bool lacks = lacks_ept_rights(walk, request, mapping);
-
-    if (walk->write && !mapping->dirty)
-        return false;
-    if (walk->tlb->mode == VMXSIM_TLB_EXACT)
-        return !lacks && vmxsim_paging_allows(walk, &mapping->linear.rights);
-    return !lacks || !walk->cpu->ept.sub_page_permissions;
+    return (!walk->write || mapping->dirty) &&
+           (!walk->cpu->ept.sub_page_permissions || !lacks_ept_rights(walk, request, mapping));
 }
 
 bool vmxsim_walk_cached(struct walk *walk, uint32_t length, struct linear_translation *linear,

@@ -284,13 +284,6 @@ bool vmxsim_paging_check_rights(struct walk *walk, const struct linear_rights *r
                                VMXC_PF_PRESENT | (key_denies ? VMXC_PF_PROTECTION_KEY : 0));
 }
 
-bool vmxsim_paging_allows(const struct walk *walk, const struct linear_rights *rights)
-{
-    return walk->cpu->guest.mode == PAGING_NONE ||
-           (check_page_rights(walk, rights) == VMXSIM_RULE_NONE &&
-            !protection_key_denies(walk, rights));
-}
-
 /* Descends to the entry that maps the page, collecting rights; sets the accessed flags on the way. */
 static bool descend(struct walk *walk, struct guest_entry *entry, struct linear_rights *rights)
 {

@@ -66,9 +66,7 @@ struct ept_translation {
 
 /* walk_paging.c */
 bool vmxsim_walk_paging(struct walk *walk, struct linear_translation *translation);
-/* May the access use a page with these rights? */
-bool vmxsim_paging_allows(const struct walk *walk, const struct linear_rights *rights);
-/* If it may not, it ends with a page fault. */
+/* If the access may not use a page with these rights, it ends with a page fault. */
 bool vmxsim_paging_check_rights(struct walk *walk, const struct linear_rights *rights);
 
 /* walk_ept.c */
