@@ -5,7 +5,6 @@
  */
 #include "internal/cpu.h"
 #include "internal/entry.h"
-#include "internal/tlb.h"
 
 /* Commands: they can be written, not read. */
 #define MSR_PRED_CMD  UINT32_C(0x49)
@@ -99,14 +98,12 @@ static void write_efer(struct vmxsim_cpu *cpu, uint64_t value)
 /* Copies that the walk uses. */
 static void update_guest(struct vmxsim_cpu *cpu, uint32_t msr, uint64_t value)
 {
-    if (msr == VMXC_MSR_EFER) {
+    if (msr == VMXC_MSR_EFER)
         vmxsim_cpu_update_guest_paging(cpu);
-        vmxsim_tlb_invalidate(cpu, TLB_EFER, 0);
-    } else if (msr == VMXC_MSR_PAT) {
+    else if (msr == VMXC_MSR_PAT)
         cpu->guest.pat = value;
-    } else if (msr == VMXC_MSR_PKRS) {
+    else if (msr == VMXC_MSR_PKRS)
         cpu->guest.pkrs = (uint32_t)value;
-    }
     vmxsim_tlb_state_changed(cpu);
 }
 

@@ -313,8 +313,8 @@ static void change_cr3(struct rng *rng)
 /* PAE paging stays as it is: nothing in this world is a table of PDPTEs. */
 static void change_cr4(struct rng *rng)
 {
-    static const uint64_t bits[] = {VMXC_CR4_PSE, VMXC_CR4_SMEP, VMXC_CR4_PGE, VMXC_CR4_SMAP, VMXC_CR4_PKE,
-                                    VMXC_CR4_PKS};
+    static const uint64_t bits[] = {VMXC_CR4_PSE,  VMXC_CR4_SMEP, VMXC_CR4_PGE,
+                                    VMXC_CR4_SMAP, VMXC_CR4_PKE,  VMXC_CR4_PKS};
 
     if (is_cpl0() && exact.mode != GUEST_PAE)
         move_to_cr(4,

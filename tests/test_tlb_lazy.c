@@ -88,7 +88,8 @@ enum {
     GLOBAL = 4,
     PCID = 8,
     READ_ONLY = 16,
-    ACCESSED_DIRTY = 32
+    ACCESSED_DIRTY = 32,
+    GLOBAL_IGNORED = 64, /* G is set, CR4.PGE is not */
 };
 
 static uint64_t eptp(unsigned options)
@@ -124,7 +125,7 @@ static void start(unsigned options)
     const struct vmxsim_vmcs vmcs = guest(options);
 
     insn_machine_init(&machine, "everything", NULL);
-    write_tables(PAGE_GPA | rights | ((options & GLOBAL) ? VMXC_PTE_GLOBAL : 0),
+    write_tables(PAGE_GPA | rights | ((options & (GLOBAL | GLOBAL_IGNORED)) ? VMXC_PTE_GLOBAL : 0),
                  PAGE_HPA | ((options & READ_ONLY) ? EPT_PAGE & ~VMXC_EPT_WRITE : EPT_PAGE));
     ck_assert_int_eq(vmxsim_cpu_set_tlb(machine.cpu, VMXSIM_TLB_LAZY), VMXC_OK);
     insn_machine_launch(&machine, &vmcs);
@@ -358,6 +359,40 @@ static void clear_pcide(void)
     move_to_cr(3, PML4 | 1 | VMXC_BIT(63));
 }
 
+static void stay_in_another_pcid(void)
+{
+    move_to_cr(3, PML4 | 2 | VMXC_BIT(63));
+}
+
+static void enter_with(uint32_t encoding, uint64_t value)
+{
+    leave();
+    insn_machine_set_field(&machine, encoding, value);
+    enter();
+}
+
+static void stay_in_another_vpid(void)
+{
+    enter_with(VMXC_VMCS_VPID, VPID + 1);
+}
+
+static void visit_another_vpid(void)
+{
+    enter_with(VMXC_VMCS_VPID, VPID + 1);
+    enter_with(VMXC_VMCS_VPID, VPID);
+}
+
+static void stay_in_another_ept(void)
+{
+    enter_with(VMXC_VMCS_EPT_POINTER, OTHER_ROOT | EPTP_BITS);
+}
+
+static void visit_another_ept(void)
+{
+    enter_with(VMXC_VMCS_EPT_POINTER, OTHER_ROOT | EPTP_BITS);
+    enter_with(VMXC_VMCS_EPT_POINTER, EPT_ROOT | EPTP_BITS);
+}
+
 static void toggle_wp(void)
 {
     move_to_cr(0, field(VMXC_VMCS_GUEST_CR0) ^ VMXC_CR0_WP);
@@ -457,6 +492,17 @@ static const struct rule {
     {"MOV to CR4, PCIDE from 1 to 0", PCID, PAGING, clear_pcide, DROPPED},
     {"MOV to CR4, other bits", 0, PAGING, toggle_pke, KEPT},
     {"MOV to CR0, other bits", 0, PAGING, toggle_wp, KEPT},
+    {"MOV to CR3, G without CR4.PGE", GLOBAL_IGNORED, PAGING, move_to_cr3, DROPPED},
+
+    /* What is tagged otherwise is not used, and is there again afterwards. */
+    {"another PCID", PCID, PAGING, stay_in_another_pcid, DROPPED},
+    {"another PCID, global", PCID | GLOBAL, PAGING, stay_in_another_pcid, KEPT},
+    {"another VPID", 0, PAGING, stay_in_another_vpid, DROPPED},
+    {"another VPID, guest-physical mappings", 0, EPT, stay_in_another_vpid, KEPT},
+    {"another VPID, global", GLOBAL, PAGING, stay_in_another_vpid, DROPPED},
+    {"another VPID and back", 0, PAGING, visit_another_vpid, KEPT},
+    {"another EP4TA", 0, EPT, stay_in_another_ept, DROPPED},
+    {"another EP4TA and back", 0, EPT, visit_another_ept, KEPT},
 
     /* Faults: the address that faulted. */
     {"page fault", READ_ONLY, PAGING, fault, DROPPED},
@@ -652,6 +698,82 @@ START_TEST(a_dirty_flag_that_was_cleared_is_missed_until_invept)
 }
 END_TEST
 
+/* INVLPG of any address in a large page drops all of it, though EPT has it in small pieces. */
+START_TEST(invlpg_drops_all_parts_of_a_large_page)
+{
+    const uint64_t large = UINT64_C(0x400000);
+    const uint64_t pde_hpa = PD + 8 * (large >> 21);
+
+    start(0);
+    write64(pde_hpa, PAGE_GPA | TABLE | VMXC_PTE_PAGE_SIZE);
+    ck_assert_uint_eq(hpa_of(large), PAGE_HPA);
+    ck_assert_uint_eq(hpa_of(large + VMXC_PAGE_SIZE), OTHER_GPA);
+    write64(pde_hpa, OTHER_HPA | TABLE | VMXC_PTE_PAGE_SIZE);
+    ck_assert_uint_eq(hpa_of(large), PAGE_HPA);
+    invlpg(large + 5 * VMXC_PAGE_SIZE);
+    ck_assert_uint_eq(hpa_of(large), OTHER_HPA);
+    ck_assert_uint_eq(hpa_of(large + VMXC_PAGE_SIZE), OTHER_HPA + VMXC_PAGE_SIZE);
+    stop();
+}
+END_TEST
+
+/* Guest tables on the APIC-access page: the second walk, with their translation cached, exits like the first. */
+START_TEST(the_apic_access_page_is_met_by_cached_translations_too)
+{
+    struct vmxsim_vmcs vmcs = guest(0);
+    struct vmxsim_outcome outcome;
+
+    VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |=
+        VMXC_SECONDARY_VIRTUALIZE_APIC_ACCESSES;
+    VMXSIM_VMCS(&vmcs, APIC_ACCESS_ADDRESS) = PT;
+    insn_machine_init(&machine, "everything", NULL);
+    write_tables(PAGE_GPA | TABLE, PAGE_HPA | EPT_PAGE);
+    ck_assert_int_eq(vmxsim_cpu_set_tlb(machine.cpu, VMXSIM_TLB_LAZY), VMXC_OK);
+    insn_machine_launch(&machine, &vmcs);
+    for (unsigned i = 0; i < 2; i++) {
+        outcome = access_to(VMXSIM_ACCESS_READ, LINEAR, NULL);
+        ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_VM_EXIT);
+        ck_assert_uint_eq(outcome.exit_reason, VMXC_EXIT_REASON_APIC_ACCESS);
+    }
+    stop();
+}
+END_TEST
+
+/* ---- EPTP switching: other translations at once, and none has to go ---- */
+
+START_TEST(vmfunc_switches_what_is_used)
+{
+    const uint64_t list = UINT64_C(0xd00000);
+    const uint64_t second = UINT64_C(0x120000); /* root, PDPT, PD, PT */
+    struct vmxsim_vmcs vmcs = guest(0);
+
+    VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |= VMXC_SECONDARY_ENABLE_VM_FUNCTIONS;
+    VMXSIM_VMCS(&vmcs, VM_FUNCTION_CONTROLS) = 1;
+    VMXSIM_VMCS(&vmcs, EPTP_LIST_ADDRESS) = list;
+    insn_machine_init(&machine, "everything", NULL);
+    write_tables(PAGE_GPA | TABLE, PAGE_HPA | EPT_PAGE);
+    for (uint64_t i = 0; i < 4 * VMXC_PAGE_SIZE; i += 8)
+        write64(second + i, read64(EPT_ROOT + i));
+    for (uint64_t i = 0; i < 3; i++) {
+        const uint64_t hpa = second + i * VMXC_PAGE_SIZE + (i == 2 ? 8 * (PAGE_GPA >> 21) : 0);
+        write64(hpa, (second + (i + 1) * VMXC_PAGE_SIZE) | VMXC_EPT_RWX);
+    }
+    write64(second + 3 * VMXC_PAGE_SIZE, OTHER_HPA | EPT_PAGE);
+    write64(list, EPT_ROOT | EPTP_BITS);
+    write64(list + 8, second | EPTP_BITS);
+    ck_assert_int_eq(vmxsim_cpu_set_tlb(machine.cpu, (enum vmxsim_tlb_mode)_i), VMXC_OK);
+    insn_machine_launch(&machine, &vmcs);
+    for (uint32_t i = 0; i < 4; i++) {
+        EXECUTE(&machine, vmfunc, 0, i & 1);
+        ck_assert_uint_eq(hpa_of(LINEAR), (i & 1) ? OTHER_HPA : PAGE_HPA);
+        ck_assert_uint_eq(hpa_of(LINEAR), (i & 1) ? OTHER_HPA : PAGE_HPA);
+    }
+    ck_assert_uint_eq(vmxsim_cpu_tlb_stats(machine.cpu).walks, _i == VMXSIM_TLB_OFF ? 0 : 2);
+    ck_assert_uint_eq(vmxsim_hazard_count(machine.memory), 0);
+    stop();
+}
+END_TEST
+
 /* ---- Snapshots, clones, modes ---- */
 
 START_TEST(a_snapshot_covers_what_is_cached)
@@ -769,6 +891,23 @@ START_TEST(what_raw_pages_hold_is_not_cached_exactly)
 }
 END_TEST
 
+/* The lazy cache keeps them as it keeps others, and looks each time whether to report. */
+START_TEST(changes_of_raw_pages_are_reported_too)
+{
+    start(0);
+    uint64_t *const entry = vmxsim_memory_pointer(machine.memory, EPT_PTE_HPA);
+    (void)hpa_of(LINEAR);
+    ck_assert_uint_eq(vmxsim_hazard_count(machine.memory), 0);
+    *entry ^= PAGE_HPA ^ OTHER_HPA;
+    ck_assert_uint_eq(hpa_of(LINEAR), PAGE_HPA);
+    ck_assert_uint_eq(vmxsim_hazard_count(machine.memory), 1);
+    *entry ^= PAGE_HPA ^ OTHER_HPA;
+    ck_assert_uint_eq(hpa_of(LINEAR), PAGE_HPA);
+    ck_assert_uint_eq(vmxsim_hazard_count(machine.memory), 1);
+    stop();
+}
+END_TEST
+
 /* Reading a table that lies on a processor's VMCS region is a hazard, each time. */
 START_TEST(tables_on_regions_are_read_each_time)
 {
@@ -812,6 +951,10 @@ int main(void)
     tcase_add_test(cases, what_is_not_present_is_not_cached);
     tcase_add_test(cases, a_write_sets_the_dirty_flags_that_a_read_left_clear);
     tcase_add_test(cases, a_dirty_flag_that_was_cleared_is_missed_until_invept);
+    tcase_add_test(cases, invlpg_drops_all_parts_of_a_large_page);
+    tcase_add_test(cases, the_apic_access_page_is_met_by_cached_translations_too);
+    tcase_add_loop_test(cases, vmfunc_switches_what_is_used, 0, VMXSIM_TLB_MODE_COUNT);
+    tcase_add_test(cases, changes_of_raw_pages_are_reported_too);
     tcase_add_test(cases, a_snapshot_covers_what_is_cached);
     tcase_add_test(cases, a_restored_machine_forgets_what_came_after);
     tcase_add_test(cases, a_clone_has_cached_the_same);
