@@ -24,6 +24,8 @@
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/paging.h"
 #include "vmxsim/explain.h"
+#include "vmxsim/snapshot.h"
+#include "vmxsim/tlb.h"
 
 #define SLOT_HPA(slot) (UINT64_C(0x10000) + UINT64_C(0x1000) * (slot))
 #define RAM_SIZE       (UINT64_C(2) << 20)
@@ -289,6 +291,38 @@ static void check_repetition(const struct experiment *experiment,
     access_again(experiment, outcome, "with all EPT rights");
 }
 
+enum { REPEATED = 3 };
+
+/* The same access again and again: what each comes to, and memory afterwards. */
+static struct vmxsim_digest repeat(const struct experiment *experiment,
+                                   struct vmxsim_outcome outcome[REPEATED])
+{
+    for (unsigned i = 0; i < REPEATED; i++)
+        REQUIRE(vmxsim_guest_access(experiment->machine->cpu, &experiment->access, &outcome[i],
+                                    NULL) == VMXC_OK,
+                "the access is refused");
+    return vmxsim_memory_digest(experiment->machine->memory);
+}
+
+/* With an exact cache of translations everything comes to what it comes to without one. */
+static void check_cached(const struct experiment *experiment)
+{
+    static struct vmxsim_outcome walked[REPEATED], cached[REPEATED];
+    struct vmxsim_memory *const memory = experiment->machine->memory;
+    struct vmxsim_cpu *const cpu = experiment->machine->cpu;
+
+    REQUIRE(vmxsim_snapshot_take(memory) == VMXC_OK, "no snapshot");
+    const struct vmxsim_digest first = repeat(experiment, walked);
+    REQUIRE(vmxsim_snapshot_restore(memory, NULL) == VMXC_OK, "the snapshot is gone");
+    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_EXACT) == VMXC_OK, "no TLB");
+    const struct vmxsim_digest second = repeat(experiment, cached);
+    REQUIRE(memcmp(walked, cached, sizeof walked) == 0, "an access is served wrongly");
+    REQUIRE(first.low == second.low && first.high == second.high, "other flags or data");
+    REQUIRE(vmxsim_snapshot_restore(memory, NULL) == VMXC_OK, "the snapshot is gone");
+    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_OFF) == VMXC_OK, "no way back");
+    vmxsim_snapshot_drop(memory);
+}
+
 static void explain(const struct experiment *experiment, const struct vmxsim_outcome *outcome,
                     const struct vmxsim_trail *trail)
 {
@@ -323,6 +357,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         overwrite(&input, &experiment);
     if (vmxsim_cpu_load_guest(experiment.machine->cpu, &experiment.vmcs, &error) != VMXC_OK)
         return 0;
+    check_cached(&experiment);
     REQUIRE(vmxsim_guest_access(experiment.machine->cpu, &experiment.access, &outcome, &trail) ==
                 VMXC_OK,
             "the access is refused");

@@ -116,6 +116,10 @@ static void write_step(struct vmxsim_writer *writer, const struct vmxsim_trail *
     vmxsim_write_hex(writer, "value", entry->value);
     if (entry->updated != entry->value)
         vmxsim_write_hex(writer, "updated", entry->updated);
+    if (entry->cached)
+        vmxsim_write_bool(writer, "cached", true);
+    if (entry->stale)
+        vmxsim_write_hex(writer, "now", entry->now);
     if (entry->verdict != VMXSIM_RULE_NONE) {
         vmxsim_write_string(writer, "rule", vmxsim_walk_rule_info(entry->verdict)->id);
         vmxsim_write_hex(writer, "offending", entry->offending);

@@ -223,6 +223,15 @@ static bool has_verdict(const struct vmxsim_trail_entry *entry)
            entry->kind == VMXSIM_TRAIL_SPPT_ENTRY;
 }
 
+/* Nothing was read: the value is what was read once. */
+static void add_cached(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
+{
+    if (entry->cached)
+        vmxsim_text_add(text, ", from a cached translation");
+    if (entry->stale)
+        vmxsim_text_add(text, "; changed since, to 0x%016" PRIx64, entry->now);
+}
+
 static void add_verdict(struct vmxsim_text *text, const struct vmxsim_trail_entry *entry)
 {
     if (entry->verdict == VMXSIM_RULE_NONE) {
@@ -235,6 +244,7 @@ static void add_verdict(struct vmxsim_text *text, const struct vmxsim_trail_entr
         vmxsim_text_add(text, ": %s", rule->sentence);
     }
     add_updates(text, entry);
+    add_cached(text, entry);
 }
 
 static void add_cell(struct vmxsim_text *text, const struct vmxsim_trail *trail,

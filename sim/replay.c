@@ -209,15 +209,35 @@ static enum vmxc_status replay_lines(struct vmxsim_vector_file *file,
     }
 }
 
+/* The header has made the processor. */
+static enum vmxc_status set_tlb(struct vmxsim_vector_file *file, enum vmxsim_tlb_mode tlb,
+                                struct vmxsim_error *error)
+{
+    if (vmxsim_cpu_set_tlb(file->cpu, tlb) != VMXC_OK)
+        return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory", file->path);
+    return VMXC_OK;
+}
+
 enum vmxc_status
 vmxsim_replay_file(const char *path,
                    void (*report)(void *context, const struct vmxsim_case_result *result),
                    void *context, struct vmxsim_replay_summary *summary, struct vmxsim_error *error)
 {
+    return vmxsim_replay_file_cached(path, VMXSIM_TLB_OFF, report, context, summary, error);
+}
+
+enum vmxc_status vmxsim_replay_file_cached(const char *path, enum vmxsim_tlb_mode tlb,
+                                           void (*report)(void *context,
+                                                          const struct vmxsim_case_result *result),
+                                           void *context, struct vmxsim_replay_summary *summary,
+                                           struct vmxsim_error *error)
+{
     const struct reporter reporter = {.report = report, .context = context, .summary = summary};
     struct vmxsim_vector_file file;
 
     enum vmxc_status status = vmxsim_vector_file_open(&file, path, error);
+    if (status == VMXC_OK)
+        status = set_tlb(&file, tlb, error);
     if (status == VMXC_OK)
         status = replay_lines(&file, &reporter, error);
     vmxsim_vector_file_close(&file);

@@ -230,6 +230,8 @@ USAGE_ERRORS = [
     (["replay"], "no file"),
     (["replay", "--frobnicate", ICELAKE], "--frobnicate"),
     (["replay", "-x", ICELAKE], "-x"),
+    (["replay", "--tlb", "warm", ICELAKE], "--tlb: \"warm\" is not off, exact or lazy"),
+    (["replay", "--tlb", "lazy", "--record", "/dev/null", ICELAKE], "--record needs --tlb off"),
     (["replay", "--json=1", ICELAKE], "--json=1"),
     (["decode"], "needs what"),
     (["decode", "eptp"], "needs what"),

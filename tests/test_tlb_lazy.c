@@ -19,6 +19,7 @@
 #include "support/suite.h"
 #include "vmxcore/defs/vmcs.h"
 #include "vmxsim/exit.h"
+#include "vmxsim/explain.h"
 #include "vmxsim/guest.h"
 #include "vmxsim/hazard.h"
 #include "vmxsim/snapshot.h"
@@ -615,6 +616,39 @@ START_TEST(the_exact_cache_leaves_trails_to_the_walk)
 }
 END_TEST
 
+static void expect_part(char *text, const char *part)
+{
+    ck_assert_msg(strstr(text, part) != NULL, "%s\nlacks: %s", text, part);
+    free(text);
+}
+
+START_TEST(explanations_say_what_was_cached_and_what_is_there_now)
+{
+    const struct vmxsim_access access = {.type = VMXSIM_ACCESS_READ, .linear = LINEAR, .size = 8};
+    struct vmxsim_trail trail;
+    struct vmxsim_hazard hazard;
+
+    start(0);
+    (void)hpa_of(LINEAR);
+    change(EPT);
+    const struct vmxsim_outcome outcome = access_to(VMXSIM_ACCESS_READ, LINEAR, &trail);
+    ck_assert_uint_eq(vmxsim_hazards_last(machine.memory, &hazard, 1), 1);
+    expect_part(
+        vmxsim_explain_hazard(&hazard),
+        "hazard:  cached translation of guest-physical 0x800000 on processor 0: the entry of "
+        "level 1 at 0x103000 was 0x0000000000800037 and is 0x0000000000a00037\n"
+        "rule:    HAZARD.TLB.EPT: ");
+    expect_part(vmxsim_explain_hazard_json(&hazard),
+                "  \"processor\": 0,\n  \"translated\": \"guest-physical\",\n"
+                "  \"address\": \"0x800000\",\n  \"level\": 1,\n  \"hpa\": \"0x103000\",\n"
+                "  \"cached\": \"0x800037\",\n  \"now\": \"0xa00037\",\n");
+    expect_part(vmxsim_explain_access(&access, &outcome, &trail),
+                "-> used, from a cached translation; changed since, to 0x0000000000a00037");
+    expect_part(vmxsim_explain_access_json(&access, &outcome, &trail), "\"now\": \"0xa00037\"");
+    stop();
+}
+END_TEST
+
 /* Changes that need no invalidation: more rights, what software may use as it likes. */
 START_TEST(harmless_changes_are_no_hazards)
 {
@@ -946,6 +980,7 @@ int main(void)
     tcase_add_loop_test(cases, a_hazard_names_the_entry, 0, 2);
     tcase_add_test(cases, a_trail_shows_what_was_cached_and_what_is_there_now);
     tcase_add_test(cases, the_exact_cache_leaves_trails_to_the_walk);
+    tcase_add_test(cases, explanations_say_what_was_cached_and_what_is_there_now);
     tcase_add_test(cases, harmless_changes_are_no_hazards);
     tcase_add_test(cases, a_right_that_was_added_may_be_missed_once);
     tcase_add_test(cases, what_is_not_present_is_not_cached);

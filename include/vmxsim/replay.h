@@ -8,6 +8,7 @@
 #include "vmxsim/cpu.h"
 #include "vmxsim/entry.h"
 #include "vmxsim/hazard.h"
+#include "vmxsim/tlb.h"
 
 #include <stdio.h>
 
@@ -61,6 +62,13 @@ VMXC_MUST_CHECK enum vmxc_status
 vmxsim_replay_file(const char *path,
                    void (*report)(void *context, const struct vmxsim_case_result *), void *context,
                    struct vmxsim_replay_summary *summary, struct vmxsim_error *error);
+
+/* The same on a processor that caches translations so. Cases that agree without a cache agree with an exact one. */
+VMXC_MUST_CHECK enum vmxc_status
+vmxsim_replay_file_cached(const char *path, enum vmxsim_tlb_mode tlb,
+                          void (*report)(void *context, const struct vmxsim_case_result *),
+                          void *context, struct vmxsim_replay_summary *summary,
+                          struct vmxsim_error *error);
 
 /*
  * Runs one case of kind `access` and shows each access that ran, in order, with its outcome and trail.

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 static const char help[] =
-    "usage: vmxsim replay [-v] [--json] FILE...\n"
+    "usage: vmxsim replay [-v] [--json] [--tlb MODE] FILE...\n"
     "       vmxsim replay --record FILE [--json] FILE\n"
     "\n"
     "Runs recorded vectors (JSON Lines, docs/vectors.md) on the model and says where it\n"
@@ -26,9 +26,12 @@ static const char help[] =
     "cases need not have one. A case that the model cannot run gets the result not_runnable.\n"
     "\n"
     "options:\n"
-    "  -v, --verbose  one line for each case, and its hazards: uses of VMXON and VMCS regions\n"
-    "                 that the manual warns of\n"
+    "  -v, --verbose  one line for each case, and its hazards: what its software did that\n"
+    "                 the manual warns of\n"
     "  --json         the same as JSON\n"
+    "  --tlb MODE     what the processor caches: off (default), exact (outcomes are those of "
+    "off),\n"
+    "                 lazy (what it may keep until something invalidates it)\n"
     "  --record FILE  write the model's answers there\n"
     "  --help         this text\n"
     "\n"
@@ -36,11 +39,9 @@ static const char help[] =
     "a file has no cases; 2 wrong usage or a file that cannot be read or written\n";
 
 static const struct option options[] = {
-    {"verbose", no_argument, NULL, 'v'},
-    {"json", no_argument, NULL, 'j'},
-    {"record", required_argument, NULL, 'r'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"verbose", no_argument, NULL, 'v'},   {"json", no_argument, NULL, 'j'},
+    {"tlb", required_argument, NULL, 't'}, {"record", required_argument, NULL, 'r'},
+    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
 };
 
 #define PROGRESS_INTERVAL 1000u /* cases */
@@ -48,6 +49,7 @@ static const struct option options[] = {
 /* One file, while it is replayed. */
 struct session {
     bool verbose, json, progress;
+    enum vmxsim_tlb_mode tlb;
     uint64_t cases;
     json_t *listed; /* JSON: the cases that are worth a mention */
 };
@@ -250,7 +252,8 @@ static enum cli_status replay_one(const char *path, struct session *session, jso
     memset(&summary, 0, sizeof summary);
     session->cases = 0;
     session->listed = json_array();
-    const enum vmxc_status status = vmxsim_replay_file(path, on_case, session, &summary, &error);
+    const enum vmxc_status status =
+        vmxsim_replay_file_cached(path, session->tlb, on_case, session, &summary, &error);
     clear_progress(session);
     add_counts(total, &summary);
     if (session->json)
@@ -319,6 +322,16 @@ static enum cli_status record(const char *path, const char *target, const struct
     return print_recorded(session, path, &summary);
 }
 
+static bool read_tlb_mode(const char *name, enum vmxsim_tlb_mode *mode)
+{
+    for (unsigned i = 0; i < VMXSIM_TLB_MODE_COUNT; i++) {
+        *mode = (enum vmxsim_tlb_mode)i;
+        if (strcmp(name, vmxsim_tlb_mode_name(*mode)) == 0)
+            return true;
+    }
+    return false;
+}
+
 enum cli_status cli_replay(int argc, char **argv)
 {
     struct session session = {.progress = isatty(STDERR_FILENO) != 0};
@@ -332,6 +345,10 @@ enum cli_status cli_replay(int argc, char **argv)
             break;
         case 'j':
             session.json = true;
+            break;
+        case 't':
+            if (!read_tlb_mode(optarg, &session.tlb))
+                return cli_usage("replay", "--tlb: \"%s\" is not off, exact or lazy", optarg);
             break;
         case 'r':
             target = optarg;
@@ -347,6 +364,8 @@ enum cli_status cli_replay(int argc, char **argv)
         return cli_usage("replay", "no file given");
     if (target != NULL && optind + 1 != argc)
         return cli_usage("replay", "--record takes one file");
+    if (target != NULL && session.tlb != VMXSIM_TLB_OFF)
+        return cli_usage("replay", "--record needs --tlb off: it reads each entry");
     if (target != NULL)
         return record(argv[optind], target, &session);
     return replay_all(argc - optind, argv + optind, &session);

@@ -22,11 +22,11 @@ from vmxsim.addrspace import AddressSpace, Area, Mapping
 from vmxsim.bitmap import IoBitmap, MsrBitmap
 from vmxsim.campaigns import campaign
 from vmxsim.checking import EntryReport, Processor, Violation, check
-from vmxsim.cpu import Cpu, Guest, Region, RootState, VmxState
+from vmxsim.cpu import Cpu, Guest, Region, RootState, TlbStats, VmxState
 from vmxsim.enums import (Access, CaseVerdict, Cr0, Cr4, Efer, EntryControls, EntryRule, EptBits, EptPerm, EptViolationBits,
                           ExitControls, ExitReason, FaultResult, Field, InsnRule, Instruction, Intercept, MemType, Msr, MsrAccess,
-                          PageLevel, PinControls, PrimaryControls, Rflags, SecondaryControls, TrailKind, VmInstructionError,
-                          VmxMode, WalkRule)
+                          PageLevel, PinControls, PrimaryControls, Rflags, SecondaryControls, TlbMode, TrailKind,
+                          VmInstructionError, VmxMode, WalkRule)
 from vmxsim.ept import Ept, EptMapping
 from vmxsim.errors import VmxsimError
 from vmxsim.machine import Machine
@@ -45,7 +45,7 @@ __all__ = [
     "EptViolation", "EptViolationBits", "ExitControls", "ExitReason", "FaultResult", "Field", "Frame", "Guest", "GuestPageFault",
     "InsnRule", "Instruction", "Intercept", "IoBitmap", "Machine", "Mapping", "MemType", "Memory", "Msr", "MsrAccess", "MsrBitmap",
     "Outcome", "PageLevel", "PinControls", "PrimaryControls", "Processor", "Profile", "Region", "ReplayResult", "Rflags",
-    "RootState", "Rule", "SecondaryControls", "Trail", "TrailKind", "Translation", "VmExit", "VmFail", "VmInstructionError",
+    "RootState", "Rule", "SecondaryControls", "TlbMode", "TlbStats", "Trail", "TrailKind", "Translation", "VmExit", "VmFail", "VmInstructionError",
     "Vmcs", "VmcsReading", "Violation", "VmxMode", "VmxState", "VmxsimError", "WalkRule", "campaign", "check", "decode", "profile_names",
     "replay",
 ]

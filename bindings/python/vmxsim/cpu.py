@@ -9,7 +9,7 @@ from vmxsim import arrays
 from vmxsim._resource import Resource
 from vmxsim._vmxsim import ffi, lib
 from vmxsim.enums import (Access, Cr0, Cr4, Efer, EntryRule, ExitReason, FieldType, InsnKind, InsnRule, Instruction,
-                          InterruptionType, InveptType, InvvpidType, Msr, RegionKind, Rflags, TaskSource, VmInstructionError,
+                          InterruptionType, InveptType, InvvpidType, Msr, RegionKind, Rflags, TaskSource, TlbMode, VmInstructionError,
                           VmxAbort, VmxMode)
 from vmxsim.errors import BadState, InvalidInput, check
 from vmxsim.fields import GuestFields
@@ -18,7 +18,7 @@ from vmxsim.outcome import (Completed, CpuException, Entered, EntryFailure, EptM
                             VmExit, VmFail, from_action, from_outcome)
 from vmxsim.vmcs import FieldKey, Vmcs, find_field
 
-__all__ = ["Cpu", "Guest", "Region", "RootState", "VmxState"]
+__all__ = ["Cpu", "Guest", "Region", "RootState", "TlbStats", "VmxState"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +28,18 @@ class RootState:
     cr0: Cr0 = Cr0(0x80000031)
     cr4: Cr4 = Cr4(0x2020)
     efer: Efer = Efer(0x500)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TlbStats:
+    """What a processor's cache of translations did."""
+
+    walks: int
+    """Pages of accesses that were not in the cache."""
+    stale: int
+    """Uses of translations whose entries have changed: hazards."""
+    mappings: int
+    """In the cache now."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -419,6 +431,34 @@ class Cpu(Resource):
     def pml_index(self) -> int:
         """The page-modification-log index as it is now."""
         return int(lib.vmxsim_cpu_pml_index(self._open()))
+
+    @property
+    def tlb(self) -> TlbMode:
+        """What the processor caches: OFF (a new one), EXACT or LAZY; a name will do to set it, which drops what is cached.
+
+        EXACT makes accesses fast and changes no outcome. LAZY keeps what a processor may keep until something invalidates it, so
+        that software that forgets to invalidate is found: each use of a stale translation is a hazard (`Machine.hazards`).
+
+        >>> with Machine() as machine, machine.cpu() as cpu:
+        ...     cpu.tlb = "lazy"
+        ...     cpu.tlb
+        <TlbMode.LAZY: 2>
+        """
+        return TlbMode(lib.vmxsim_cpu_tlb(self._open()))
+
+    @tlb.setter
+    def tlb(self, mode: TlbMode | str) -> None:
+        if isinstance(mode, str):
+            if mode.upper() not in TlbMode.__members__:
+                raise InvalidInput(f"tlb: {mode!r} is not one of {', '.join(name.lower() for name in TlbMode.__members__)}")
+            mode = TlbMode[mode.upper()]
+        check(lib.vmxsim_cpu_set_tlb(self._open(), mode), "tlb")
+
+    @property
+    def tlb_stats(self) -> TlbStats:
+        """What the cache did since `tlb` was set."""
+        raw = lib.vmxsim_cpu_tlb_stats(self._open())
+        return TlbStats(raw.walks, raw.stale, raw.mappings)
 
     def set_pkru(self, pkru: int) -> None:
         """PKRU, which no VMCS holds."""

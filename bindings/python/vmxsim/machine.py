@@ -30,11 +30,11 @@ Ram = typing.Union[int, str, typing.Sequence[typing.Tuple[int, typing.Union[int,
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hazard:
-    """A use of a VMXON or VMCS region that the manual warns of. Execution goes on as the model defines it."""
+    """Something that the manual warns of. Execution goes on as the model defines it."""
 
     rule: HazardRule
     processor: int
-    """Whose region it is: its `Cpu.number`."""
+    """Whose region, or whose translation it is: its `Cpu.number`."""
     region_hpa: int
     other_processor: int | None
     """Two processors, one region: the one whose instruction brought it about."""
@@ -44,11 +44,21 @@ class Hazard:
     write: bool
     found_later: bool
     """Nobody saw the write: the data of the region have changed."""
+    address: int | None
+    """A stale translation: the guest-physical (TLB_EPT) or linear address (TLB_PAGING) that was translated; `hpa` is the entry."""
+    cached: int | None
+    now: int | None
+    """The entry as it was and as it is."""
     text: str = dataclasses.field(compare=False, repr=False)
 
     def explain(self) -> str:
         """What happened to which region, the rule and its section."""
         return self.text
+
+
+def _stale(raw: typing.Any) -> tuple[int | None, int | None, int | None]:
+    stale = raw.rule in (HazardRule.TLB_EPT, HazardRule.TLB_PAGING)
+    return (raw.address, raw.cached, raw.now) if stale else (None, None, None)
 
 
 def _explain_hazard(raw: typing.Any) -> str:
@@ -184,12 +194,12 @@ class Machine(Resource):
     # ---- Hazards ----
 
     def hazards(self) -> list[Hazard]:
-        """The last hazards (at most 16), oldest first: uses of VMXON and VMCS regions that the manual warns of."""
+        """The last hazards (at most 16), oldest first: uses of VMXON and VMCS regions, and of stale translations, that the manual warns of."""
         self._check_open()
         room = ffi.new("struct vmxsim_hazard[]", lib.VMXSIM_HAZARDS_KEPT)
         count = lib.vmxsim_hazards_last(self._memory, room, len(room))
         return [Hazard(HazardRule(raw.rule), raw.processor, raw.region_hpa, raw.other_processor if raw.by_processor else None,
-                       raw.hpa, raw.length, bool(raw.write), bool(raw.found_later), _explain_hazard(raw))
+                       raw.hpa, raw.length, bool(raw.write), bool(raw.found_later), *_stale(raw), _explain_hazard(raw))
                 for raw in room[0:count]]
 
     @property

@@ -77,6 +77,10 @@ class TrailEntry:
     offending: int
     """Bits that the verdict is about."""
     leaf: bool
+    cached: bool
+    """Nothing was read: the value is that of a cached translation."""
+    now: int | None
+    """What memory holds, if the entry has changed since in a way that calls for an invalidation."""
 
 
 class Trail(typing.Sequence[TrailEntry]):
@@ -115,7 +119,7 @@ class Trail(typing.Sequence[TrailEntry]):
 
 def _trail_entry(raw: typing.Any) -> TrailEntry:
     return TrailEntry(TrailKind(raw.kind), raw.level, raw.guest_level, raw.hpa, raw.gpa, raw.value, raw.updated,
-                      WalkRule(raw.verdict), raw.offending, bool(raw.leaf))
+                      WalkRule(raw.verdict), raw.offending, bool(raw.leaf), bool(raw.cached), raw.now if raw.stale else None)
 
 
 class _Outcome:
