@@ -7,8 +7,8 @@ import typing
 import pytest
 
 from vmxsim import (Access, Completed, Cpu, CpuException, Entered, EntryFailure, EptPerm, EptViolation, ExitReason, Field,
-                    GuestPageFault, Instruction, Machine, PinControls, PrimaryControls, RootState, SecondaryControls, Translation,
-                    Vmcs, VmExit, VmFail, VmInstructionError, VmxMode, WalkRule, errors)
+                    GuestPageFault, Instruction, Machine, PinControls, PrimaryControls, RootState, SecondaryControls, TlbMode, TlbStats,
+                    Translation, Vmcs, VmExit, VmFail, VmInstructionError, VmxMode, WalkRule, errors)
 from vmxsim.enums import InsnRule, InterruptionType, InveptType, InvvpidType, Msr, RegionKind, TaskSource, VmxAbort
 from vmxsim.cpu import Region
 
@@ -209,6 +209,35 @@ def test_trails_are_sequences(machine: Machine, cpu: Cpu) -> None:
     assert cpu.guest.read(0, trail=False).trail is None
     assert "Trail([TrailEntry" in repr(trail)
     assert cpu.guest.read(0, trail=False)._repr_html_().startswith("<pre>")
+
+
+def test_stale_translations_are_found(machine: Machine, cpu: Cpu) -> None:
+    paging_guest(machine, cpu)
+    space = machine._only_space()
+    cpu.tlb = "lazy"
+    assert cpu.tlb == TlbMode.LAZY
+    space.handle_fault(cpu.guest.read(0x5000))
+    before = cpu.guest.read(0x5000)
+    assert isinstance(before, Translation) and cpu.tlb_stats.stale == 0 and cpu.tlb_stats.mappings > 0
+    entry = before.trail[-1]  # type: ignore[index]
+    machine.memory.write64(entry.hpa, entry.updated + 4096)  # and no INVEPT
+    stale = cpu.guest.read(0x5000)
+    assert isinstance(stale, Translation) and stale.hpa == before.hpa and stale.trail is not None
+    assert stale.trail[-1].cached and stale.trail[-1].now == entry.updated + 4096
+    (hazard,) = machine.hazards()
+    assert hazard.rule.id == "HAZARD.TLB.EPT" and (hazard.hpa, hazard.address) == (entry.hpa, 0x5000)
+    assert (hazard.cached, hazard.now) == (entry.updated, entry.updated + 4096) and "cached translation" in hazard.explain()
+    assert cpu.tlb_stats == TlbStats(walks=cpu.tlb_stats.walks, stale=1, mappings=cpu.tlb_stats.mappings)
+    cpu.tlb = TlbMode.EXACT
+    fresh = cpu.guest.read(0x5000, trail=False)
+    assert isinstance(fresh, Translation) and fresh.hpa == before.hpa + 4096
+    machine.memory.write64(entry.hpa, entry.updated)
+    again = cpu.guest.read(0x5000, trail=False)
+    assert isinstance(again, Translation) and again.hpa == before.hpa
+    with pytest.raises(errors.InvalidInput, match="'warm' is not one of off, exact, lazy"):
+        cpu.tlb = "warm"
+    cpu.tlb = "off"
+    assert cpu.tlb == TlbMode.OFF
 
 
 def test_controls_that_are_not_modelled_are_named(machine: Machine, cpu: Cpu) -> None:

@@ -442,7 +442,7 @@ class Cpu(Resource):
         >>> with Machine() as machine, machine.cpu() as cpu:
         ...     cpu.tlb = "lazy"
         ...     cpu.tlb
-        <TlbMode.LAZY: 2>
+        TlbMode.LAZY
         """
         return TlbMode(lib.vmxsim_cpu_tlb(self._open()))
 
