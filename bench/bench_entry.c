@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Times of the model: VM-entry checks, a VM entry with its exit, a guest access, an MSR-bitmap decision. Beside them stands
+ * Times of the model: VM-entry checks, a VM entry with its exit, a guest access, bitmap decisions. Beside them stands
  * a floor, a chain of loads that each wait for the one before, so that numbers of different machines can be compared.
  */
 #include "runner.h"
@@ -26,6 +26,7 @@ enum {
 #define GUEST_TABLES UINT64_C(0x110000)
 #define GUEST_PAGE   UINT64_C(0x120000)
 #define MSR_BITMAP   UINT64_C(0x130000)
+#define IO_BITMAPS   UINT64_C(0x131000) /* two frames */
 #define LINEAR       UINT64_C(0x5000)
 #define PAGES        512 /* that EPT maps: 2 MBytes, each to itself */
 
@@ -189,10 +190,13 @@ static void make_guest(struct machine *machine)
 {
     struct vmxsim_vmcs vmcs = {0};
     VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) =
-        VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS | VMXC_PRIMARY_USE_MSR_BITMAPS;
+        VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS | VMXC_PRIMARY_USE_MSR_BITMAPS |
+        VMXC_PRIMARY_USE_IO_BITMAPS;
     VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) = VMXC_SECONDARY_ENABLE_EPT;
     VMXSIM_VMCS(&vmcs, VM_ENTRY_CONTROLS) = VMXC_ENTRY_IA32E_MODE_GUEST;
     VMXSIM_VMCS(&vmcs, MSR_BITMAP_ADDRESS) = MSR_BITMAP;
+    VMXSIM_VMCS(&vmcs, IO_BITMAP_A_ADDRESS) = IO_BITMAPS;
+    VMXSIM_VMCS(&vmcs, IO_BITMAP_B_ADDRESS) = IO_BITMAPS + 0x1000;
     VMXSIM_VMCS(&vmcs, EPT_POINTER) = EPT_TABLES | 0x1e; /* 4 levels, write-back */
     VMXSIM_VMCS(&vmcs, GUEST_CR0) = VMXC_CR0_PE | VMXC_CR0_NE | VMXC_CR0_ET | VMXC_CR0_PG;
     VMXSIM_VMCS(&vmcs, GUEST_CR3) = GUEST_TABLES;
@@ -216,6 +220,30 @@ static void run(void *context, uint64_t operation)
         operations[operation](context);
 }
 
+/* Of MSRs in both halves of the bitmap, read and written; no bit is set. */
+static void run_msr_decisions(void *context, uint64_t operation)
+{
+    static const uint32_t msrs[] = {VMXC_MSR_EFER, VMXC_MSR_PAT, VMXC_MSR_FEATURE_CONTROL,
+                                    VMXC_MSR_EFER};
+    const struct machine *const machine = context;
+    unsigned int exits = 0;
+    (void)operation;
+    for (unsigned int i = 0; i < CALLS; i++)
+        exits += vmxsim_guest_msr_exit(machine->guest, msrs[i % 4], i & 4) != VMXSIM_RULE_NONE;
+    bench_require(exits == 0, "an MSR is intercepted");
+}
+
+/* Of one-byte accesses to ports in both bitmaps; no bit is set. */
+static void run_io_decisions(void *context, uint64_t operation)
+{
+    const struct machine *const machine = context;
+    unsigned int exits = 0;
+    (void)operation;
+    for (unsigned int i = 0; i < CALLS; i++)
+        exits += vmxsim_guest_io_exit(machine->guest, (uint16_t)(i * 4097), 1) != VMXSIM_RULE_NONE;
+    bench_require(exits == 0, "a port is intercepted");
+}
+
 #define FLOOR "floor: call and dependent load"
 
 #define OPERATION(number, text) \
@@ -229,7 +257,18 @@ static const struct bench_case cases[] = {
      .target = 1000},
     {OPERATION(4, "access, 4 x 4 levels"), .floor = FLOOR},
     {OPERATION(5, "access, 4 x 4 levels, with trail"), .floor = FLOOR},
-    {OPERATION(6, "RDMSR through the MSR bitmap"), .floor = FLOOR, .target_kind = BENCH_NANOSECONDS,
+    {OPERATION(6, "RDMSR through the MSR bitmap"), .floor = FLOOR},
+    {.name = "MSR-bitmap decision",
+     .unit = "call",
+     .units = CALLS,
+     .run = run_msr_decisions,
+     .target_kind = BENCH_NANOSECONDS,
+     .target = 3},
+    {.name = "I/O-bitmap decision",
+     .unit = "call",
+     .units = CALLS,
+     .run = run_io_decisions,
+     .target_kind = BENCH_NANOSECONDS,
      .target = 3},
 };
 
@@ -240,7 +279,7 @@ int main(int argc, char **argv)
     struct bench *bench =
         bench_start(argc, argv, "bench_entry",
                     "Times of the model: VM-entry checks, a VM entry with its exit, "
-                    "a guest access, an MSR-bitmap decision.");
+                    "a guest access, bitmap decisions.");
     make_machine(&machine);
     make_states(&machine);
     make_host(&machine);

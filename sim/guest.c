@@ -18,7 +18,7 @@ enum vmxc_status vmxsim_guest_start(struct walk *walk, struct vmxsim_cpu *cpu,
 {
     if (!cpu->in_guest || cpu->vmx.aborted)
         return VMXC_BAD_STATE;
-    memset(outcome, 0, sizeof(*outcome));
+    vmxsim_outcome_clear(outcome);
     *walk = (struct walk){.cpu = cpu, .outcome = outcome};
     return VMXC_OK;
 }

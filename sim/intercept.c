@@ -10,6 +10,7 @@
 #include "vmxsim/intercept.h"
 
 #include "internal/guest.h"
+#include "internal/memory.h"
 #include "internal/virtual_apic.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/exit_info.h"
@@ -32,10 +33,7 @@
 /* Bit `index` of a bitmap in memory. */
 static bool bitmap_bit(const struct vmxsim_cpu *cpu, uint64_t bitmap_hpa, uint32_t index)
 {
-    uint8_t byte;
-
-    vmxsim_memory_read(cpu->memory, bitmap_hpa + index / 8, &byte, 1);
-    return byte >> (index % 8) & 1;
+    return vmxsim_memory_read8(cpu->memory, bitmap_hpa + index / 8) >> (index % 8) & 1;
 }
 
 /* ---- I/O permission ---- */
@@ -148,6 +146,14 @@ static enum vmxsim_walk_rule io_exit_rule(const struct vmxsim_cpu *cpu, const st
     return VMXSIM_RULE_NONE;
 }
 
+enum vmxsim_walk_rule vmxsim_guest_io_exit(const struct vmxsim_cpu *cpu, uint16_t port,
+                                           uint8_t size)
+{
+    const struct vmxsim_io io = {.port = port, .size = size};
+
+    return cpu->in_guest ? io_exit_rule(cpu, &io) : VMXSIM_RULE_NONE;
+}
+
 /* INS and OUTS: the address, and on processors that give it, instruction information. INS always uses ES. */
 static void describe_string(const struct vmxsim_cpu *cpu, const struct vmxsim_io *io,
                             struct vmxsim_outcome *outcome)
@@ -234,6 +240,11 @@ static enum vmxc_status decide_msr(struct walk *walk, uint32_t msr, bool write, 
                                  write ? VMXC_EXIT_REASON_WRMSR : VMXC_EXIT_REASON_RDMSR, 0);
     *passes = true;
     return is_unsupported(cpu, msr, write) ? VMXC_UNSUPPORTED : VMXC_OK;
+}
+
+enum vmxsim_walk_rule vmxsim_guest_msr_exit(const struct vmxsim_cpu *cpu, uint32_t msr, bool write)
+{
+    return cpu->in_guest ? msr_exit_rule(cpu, msr, write) : VMXSIM_RULE_NONE;
 }
 
 enum vmxc_status vmxsim_guest_rdmsr(struct vmxsim_cpu *cpu, uint32_t msr,

@@ -72,13 +72,16 @@ static bool is_raw(const struct vmxsim_ram_range *range, uint64_t page)
 
 /* ---- Watching ---- */
 
+/* Byte by byte, whatever the host's byte order; compilers make one load of it. */
+static uint64_t load32(const uint8_t *bytes)
+{
+    return (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 |
+           (uint64_t)bytes[3] << 24;
+}
+
 static uint64_t load(const uint8_t *bytes, unsigned size)
 {
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < size; i++)
-        value |= (uint64_t)bytes[i] << (8 * i);
-    return value;
+    return load32(bytes) | (size == 8 ? load32(bytes + 4) << 32 : 0);
 }
 
 void vmxsim_memory_peek_word(struct vmxsim_memory *memory, uint64_t hpa, unsigned size,
@@ -100,6 +103,8 @@ enum vmxsim_watch vmxsim_memory_watch_word(struct vmxsim_memory *memory, uint64_
         return VMXSIM_WATCH_REFUSED;
     const uint64_t page = (hpa - range->base) / VMXC_PAGE_SIZE;
     *value = load(range->bytes + (hpa - range->base), size);
+    if (vmxsim_page_set_contains(&range->tables, page))
+        return VMXSIM_WATCHED; /* no raw page is */
     if (is_raw(range, page))
         return VMXSIM_WATCH_RAW;
     vmxsim_page_set_insert(&range->tables, page);

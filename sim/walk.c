@@ -158,7 +158,7 @@ static void start(struct walk *walk, struct vmxsim_cpu *cpu, struct vmxsim_outco
 {
     const bool uses_tlb = tlb_is_on(cpu) && (!trail || tlb_is_lazy(cpu));
 
-    memset(outcome, 0, sizeof(*outcome));
+    vmxsim_outcome_clear(outcome);
     *walk = (struct walk){.cpu = cpu, .outcome = outcome, .trail = trail};
     if (uses_tlb) {
         walk->tlb = cpu->tlb;

@@ -9,9 +9,7 @@
 
 static uint64_t tag_of(const struct vmxsim_access *access, uint64_t linear)
 {
-    return (linear & ~VMXC_PAGE_MASK) | (uint64_t)access->shadow_stack << 4 |
-           (uint64_t)access->event_delivery << 3 | (uint64_t)access->implicit << 2 |
-           (uint64_t)access->type;
+    return (linear & ~VMXC_PAGE_MASK) | (uint64_t)access->type;
 }
 
 /* A page that is read and written has two entries. */
@@ -26,7 +24,7 @@ static struct tlb_fast *fast_of(struct vmxsim_tlb *tlb, const struct vmxsim_acce
 /* Only accesses like these are remembered. */
 static bool is_plain(const struct vmxsim_access *access)
 {
-    return !access->shadow_stack && !access->event_delivery;
+    return !(access->implicit | access->shadow_stack | access->event_delivery);
 }
 
 /* A word may begin before the regions and reach into them. */
@@ -39,7 +37,7 @@ static inline bool is_watched(const struct vmxsim_memory *memory, uint64_t hpa)
 static inline bool read_word(const struct vmxsim_memory *memory, const struct tlb_fast *fast,
                              const struct vmxsim_access *access, uint64_t hpa, uint8_t *data)
 {
-    const uint8_t *const bytes = fast->range->bytes + (hpa - fast->range->base);
+    const uint8_t *const bytes = fast->bytes + (hpa & VMXC_PAGE_MASK);
 
     if (access->type > VMXSIM_ACCESS_READ || is_watched(memory, hpa))
         return false;
@@ -58,26 +56,12 @@ static inline bool read_word(const struct vmxsim_memory *memory, const struct tl
     }
 }
 
-/*
- * All but page[0]. In pieces that compilers clear with vector stores; all at once they use string instructions, which start
- * slowly.
- */
-static inline void clear(struct vmxsim_outcome *outcome)
-{
-    uint8_t *const bytes = (uint8_t *)outcome;
-
-    memset(bytes, 0, 64);
-    memset(bytes + 64, 0, offsetof(struct vmxsim_outcome, page) - 64);
-    memset(&outcome->page[1], 0, sizeof outcome->page[1]);
-    memset(outcome->data, 0, sizeof outcome->data);
-}
-
 static inline const struct tlb_fast *find(struct vmxsim_tlb *tlb,
                                           const struct vmxsim_access *access)
 {
     const struct tlb_fast *const fast = fast_of(tlb, access, access->linear);
     const bool found = fast->stamp == tlb->stamp && fast->tag == tag_of(access, access->linear) &&
-                       (unsigned)access->type <= VMXSIM_ACCESS_RMW &&
+                       is_plain(access) && (unsigned)access->type <= VMXSIM_ACCESS_RMW &&
                        access->size - 1 < VMXSIM_ACCESS_MAX_SIZE &&
                        (access->linear & VMXC_PAGE_MASK) + access->size <= VMXC_PAGE_SIZE;
 
@@ -95,7 +79,7 @@ enum vmxc_status vmxsim_guest_access(struct vmxsim_cpu *cpu, const struct vmxsim
 
     const uint64_t offset = access->linear & VMXC_PAGE_MASK;
     const uint64_t hpa = fast->page.hpa + offset;
-    clear(outcome);
+    vmxsim_outcome_clear_around_page(outcome);
     outcome->page_count = 1;
     outcome->page[0] = fast->page;
     outcome->page[0].linear = access->linear;
@@ -116,13 +100,13 @@ void vmxsim_tlb_remember(struct walk *walk, const struct vmxsim_access *access)
     if (mapping == NULL || mapping->stale || mapping->epoch != walk->cpu->memory->table_epoch ||
         walk->outcome->page_count != 1 || walk->virtual_apic || !is_plain(access))
         return;
-    struct vmxsim_ram_range *const range = vmxsim_memory_find(walk->cpu->memory, page->hpa);
+    const struct vmxsim_ram_range *const range = vmxsim_memory_find(walk->cpu->memory, page->hpa);
     if (range == NULL)
         return;
     struct tlb_fast *const fast = fast_of(walk->tlb, access, page->linear);
     *fast = (struct tlb_fast){.tag = tag_of(access, page->linear),
                               .stamp = walk->tlb->stamp,
-                              .range = range,
+                              .bytes = range->bytes + (page->hpa - offset - range->base),
                               .page = *page};
     fast->page.linear -= offset;
     fast->page.gpa -= offset;

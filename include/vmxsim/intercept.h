@@ -41,6 +41,15 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const s
                                                  struct vmxsim_outcome *outcome);
 
 /*
+ * Only the decision: the rule by which an access of `size` bytes (1, 2 or 4) to the ports from `port` on, or RDMSR or WRMSR of an
+ * MSR, would exit at the point where controls and bitmaps are asked. VMXSIM_RULE_NONE: it would not, or no guest is running.
+ * Nothing happens, and no privilege is checked.
+ */
+enum vmxsim_walk_rule vmxsim_guest_io_exit(const struct vmxsim_cpu *cpu, uint16_t port,
+                                           uint8_t size);
+enum vmxsim_walk_rule vmxsim_guest_msr_exit(const struct vmxsim_cpu *cpu, uint32_t msr, bool write);
+
+/*
  * The guest executes RDMSR or WRMSR with this MSR in ECX; `value` is EDX:EAX. With "virtualize x2APIC mode" those that the processor
  * virtualizes read (`outcome->value`) and write the virtual-APIC page, and a write may cause a VM exit after the instruction.
  * Errors: VMXC_BAD_STATE (as above), VMXC_UNSUPPORTED (the ICR with IPI virtualization, IA32_TSC_DEADLINE with APIC-timer

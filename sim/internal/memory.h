@@ -221,6 +221,20 @@ bool vmxsim_page_is_filled(const uint8_t *page, uint8_t byte);
 /* The byte at `hpa`, whose page will be written by somebody who says so; NULL: a hole. */
 uint8_t *vmxsim_memory_locate(struct vmxsim_memory *memory, uint64_t hpa);
 
+/* One byte; nearly always in the range of the last lookup. */
+static inline uint8_t vmxsim_memory_read8(struct vmxsim_memory *memory, uint64_t hpa)
+{
+    const struct vmxsim_ram_range *const range = &memory->ranges[memory->last_range];
+    uint8_t byte;
+
+    if (hpa - range->base < range->length) {
+        vmxsim_region_watch_see(memory, hpa, 1, false);
+        return range->bytes[hpa - range->base];
+    }
+    vmxsim_memory_read(memory, hpa, &byte, 1);
+    return byte;
+}
+
 /* ---- memory_tables.c ---- */
 
 enum vmxsim_watch {

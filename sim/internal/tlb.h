@@ -83,7 +83,7 @@ struct tlb_kept {
 struct tlb_fast {
     uint64_t tag; /* page and kind of access */
     uint64_t stamp;
-    struct vmxsim_ram_range *range; /* that holds the page */
+    const uint8_t *bytes; /* of the page */
     struct vmxsim_page_translation page;
 };
 

@@ -10,6 +10,8 @@
 #ifndef VMXSIM_INTERNAL_WALK_H
 #define VMXSIM_INTERNAL_WALK_H
 
+#include <string.h>
+
 #include "internal/cpu.h"
 
 /* One access in progress. */
@@ -63,6 +65,26 @@ struct ept_translation {
     uint64_t rights;    /* VMXC_EPT_RWX and VMXC_EPT_USER_EXECUTE bits that all entries give */
     uint64_t leaf;      /* the entry that maps the page */
 };
+
+/*
+ * All members but page[0] become zero. In pieces that compilers clear with vector stores; all at once they use string
+ * instructions, which start slowly.
+ */
+static inline void vmxsim_outcome_clear_around_page(struct vmxsim_outcome *outcome)
+{
+    uint8_t *const bytes = (uint8_t *)outcome;
+
+    memset(bytes, 0, 64);
+    memset(bytes + 64, 0, offsetof(struct vmxsim_outcome, page) - 64);
+    memset(&outcome->page[1], 0, sizeof outcome->page[1]);
+    memset(outcome->data, 0, sizeof outcome->data);
+}
+
+static inline void vmxsim_outcome_clear(struct vmxsim_outcome *outcome)
+{
+    vmxsim_outcome_clear_around_page(outcome);
+    memset(&outcome->page[0], 0, sizeof outcome->page[0]);
+}
 
 /* walk_paging.c */
 bool vmxsim_walk_paging(struct walk *walk, struct linear_translation *translation);
