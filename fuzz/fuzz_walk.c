@@ -11,6 +11,7 @@
  *  - What a completed read returns is what lies at the host address.
  *  - A second identical read or fetch comes to the same, and changes no memory.
  *  - More rights in the EPT entries that were used do not hurt.
+ *  - With an exact cache of translations, repeated accesses come to what they come to without one.
  *
  * Input: profile (1), paging mode, and whether the outcome is explained (1), control bits (2), registers (4), linear address
  * (vmxsim_fuzz_value), access (2), then entries: slot (1), index (2), value (vmxsim_fuzz_value).

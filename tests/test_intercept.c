@@ -470,6 +470,51 @@ START_TEST(libvmxcore_and_the_model_agree_on_every_msr)
 }
 END_TEST
 
+/* ---- Decisions by themselves ---- */
+
+static void random_bitmaps(struct rng *rng)
+{
+    for (uint64_t hpa = BITMAP_A; hpa < MSR_BITMAP + VMXC_PAGE_SIZE; hpa += 8)
+        machine_write(&machine, hpa, rng_next(rng) & rng_next(rng));
+}
+
+START_TEST(a_decision_is_the_rule_of_the_exit)
+{
+    static const uint64_t primary[] = {0, VMXC_PRIMARY_UNCONDITIONAL_IO_EXITING,
+                                       VMXC_PRIMARY_USE_IO_BITMAPS | VMXC_PRIMARY_USE_MSR_BITMAPS};
+    struct rng rng = rng_seeded(7);
+    unsigned exits = 0, passes = 0;
+
+    random_bitmaps(&rng);
+    for (int i = 0; i < 3000; i++) {
+        const uint16_t port = (uint16_t)rng_next(&rng);
+        const uint8_t size = (uint8_t)(1u << rng_below(&rng, 3));
+        const uint32_t msr =
+            (uint32_t)rng_below(&rng, 0x2100) + (rng_chance(&rng, 50) ? 0xc0000000u : 0);
+        const bool write = rng_chance(&rng, 50);
+        struct vmxsim_outcome outcome;
+        if (i % 1000 == 0)
+            load(primary[i / 1000]);
+        ck_assert_int_eq(vmxsim_guest_io_exit(machine.cpu, port, size), in(port, size).rule);
+        ck_assert_int_eq(write ? vmxsim_guest_wrmsr(machine.cpu, msr, 0, &outcome)
+                               : vmxsim_guest_rdmsr(machine.cpu, msr, &outcome),
+                         VMXC_OK);
+        ck_assert_int_eq(vmxsim_guest_msr_exit(machine.cpu, msr, write), outcome.rule);
+        exits += outcome.rule != VMXSIM_RULE_NONE;
+        passes += outcome.rule == VMXSIM_RULE_NONE;
+    }
+    ck_assert_uint_gt(exits, 500);
+    ck_assert_uint_gt(passes, 500);
+}
+END_TEST
+
+START_TEST(without_a_guest_nothing_would_exit)
+{
+    ck_assert_int_eq(vmxsim_guest_io_exit(machine.cpu, 0, 1), VMXSIM_RULE_NONE);
+    ck_assert_int_eq(vmxsim_guest_msr_exit(machine.cpu, 0, false), VMXSIM_RULE_NONE);
+}
+END_TEST
+
 static Suite *intercept_suite(void)
 {
     Suite *suite = suite_create("intercept");
@@ -498,6 +543,8 @@ static Suite *intercept_suite(void)
     suite_add_tcase(suite, io_case);
 
     tcase_add_checked_fixture(msr_case, set_up, tear_down);
+    tcase_add_test(msr_case, without_a_guest_nothing_would_exit);
+    tcase_add_test(msr_case, a_decision_is_the_rule_of_the_exit);
     tcase_add_test(msr_case, msr_access_is_for_cpl_0);
     tcase_add_test(msr_case, without_bitmaps_every_msr_access_exits);
     tcase_add_loop_test(msr_case, each_quarter_of_the_bitmap_has_its_place, 0, COUNT(quarters));
