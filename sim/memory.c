@@ -322,18 +322,6 @@ void vmxsim_memory_write(struct vmxsim_memory *memory, uint64_t hpa, const void 
 
 /* ---- Access by words ---- */
 
-/* Byte by byte, so that the host's byte order does not matter; compilers make one load or store of it. */
-static uint32_t load32(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-           (uint32_t)bytes[3] << 24;
-}
-
-static uint64_t load64(const uint8_t *bytes)
-{
-    return (uint64_t)load32(bytes) | (uint64_t)load32(bytes + 4) << 32;
-}
-
 static void store32(uint8_t *bytes, uint32_t value)
 {
     bytes[0] = (uint8_t)value;
@@ -354,11 +342,11 @@ uint64_t vmxsim_memory_read64(struct vmxsim_memory *memory, uint64_t hpa)
     const uint8_t *bytes = find_whole(memory, hpa, 8, &range);
     if (bytes != NULL) {
         vmxsim_region_watch_see(memory, hpa, 8, false);
-        return load64(bytes);
+        return vmxsim_load64(bytes);
     }
     uint8_t buffer[8];
     vmxsim_memory_read(memory, hpa, buffer, sizeof buffer);
-    return load64(buffer);
+    return vmxsim_load64(buffer);
 }
 
 uint32_t vmxsim_memory_read32(struct vmxsim_memory *memory, uint64_t hpa)
@@ -367,11 +355,11 @@ uint32_t vmxsim_memory_read32(struct vmxsim_memory *memory, uint64_t hpa)
     const uint8_t *bytes = find_whole(memory, hpa, 4, &range);
     if (bytes != NULL) {
         vmxsim_region_watch_see(memory, hpa, 4, false);
-        return load32(bytes);
+        return vmxsim_load32(bytes);
     }
     uint8_t buffer[4];
     vmxsim_memory_read(memory, hpa, buffer, sizeof buffer);
-    return load32(buffer);
+    return vmxsim_load32(buffer);
 }
 
 /* `size` is a constant wherever this is called, so that the copy is one store. */

@@ -72,16 +72,9 @@ static bool is_raw(const struct vmxsim_ram_range *range, uint64_t page)
 
 /* ---- Watching ---- */
 
-/* Byte by byte, whatever the host's byte order; compilers make one load of it. */
-static uint64_t load32(const uint8_t *bytes)
-{
-    return (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 |
-           (uint64_t)bytes[3] << 24;
-}
-
 static uint64_t load(const uint8_t *bytes, unsigned size)
 {
-    return load32(bytes) | (size == 8 ? load32(bytes + 4) << 32 : 0);
+    return size == 8 ? vmxsim_load64(bytes) : vmxsim_load32(bytes);
 }
 
 void vmxsim_memory_peek_word(struct vmxsim_memory *memory, uint64_t hpa, unsigned size,

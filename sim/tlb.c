@@ -260,7 +260,6 @@ static enum vmxc_status keep(struct vmxsim_tlb *tlb)
 {
     const size_t count = tlb->mode == VMXSIM_TLB_LAZY ? count_of(tlb) : 0;
 
-    tlb->kept_mode = tlb->mode;
     tlb->kept_victim = tlb->victim;
     if (count == 0)
         return VMXC_OK;
@@ -294,7 +293,7 @@ void vmxsim_tlb_return(struct vmxsim_memory *memory)
 {
     for (struct vmxsim_tlb *tlb = memory->tlbs; tlb != NULL; tlb = tlb->next) {
         tlb->stamp++;
-        if (tlb->mode != VMXSIM_TLB_LAZY || tlb->kept_mode == VMXSIM_TLB_OFF)
+        if (tlb->mode != VMXSIM_TLB_LAZY)
             continue;
         drop_all(tlb);
         tlb->victim = tlb->kept_victim;
@@ -309,7 +308,6 @@ void vmxsim_tlb_forget(struct vmxsim_memory *memory)
         free(tlb->kept);
         tlb->kept = NULL;
         tlb->kept_count = 0;
-        tlb->kept_mode = VMXSIM_TLB_OFF;
     }
 }
 

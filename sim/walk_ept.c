@@ -17,6 +17,7 @@
  * Source: Intel SDM volume 3, "EPT Translation Mechanism", "EPT Misconfigurations", "EPT Violations",
  * "Accessed and Dirty Flags for EPT", "Page-Modification Logging".
  */
+#include "internal/memory.h"
 #include "internal/walk.h"
 
 /* The entries of one walk, from the root down, so that flags can be set once the access is allowed. */
@@ -54,7 +55,7 @@ static uint64_t read_entry(struct walk *walk, const struct ept_request *request,
 {
     const uint64_t index = (request->gpa >> index_shift(level)) % VMXC_EPT_ENTRIES_PER_TABLE;
     const uint64_t hpa = table + 8 * index;
-    const uint64_t value = vmxsim_memory_read64(walk->cpu->memory, hpa);
+    const uint64_t value = vmxsim_memory_read_entry(walk->cpu->memory, hpa);
     struct vmxsim_trail_entry *step =
         vmxsim_trail_add(walk, VMXSIM_TRAIL_EPT_ENTRY, hpa, request->gpa, value);
 
@@ -80,9 +81,8 @@ static bool is_reserved_memory_type(uint64_t entry)
 
 /* The first misconfiguration of a present entry, and the bits that make it one. */
 static enum vmxsim_walk_rule find_misconfiguration(const struct ept_state *ept, uint64_t entry,
-                                                   unsigned level, uint64_t *offending)
+                                                   unsigned level, bool leaf, uint64_t *offending)
 {
-    const bool leaf = is_leaf(ept, entry, level);
     const uint64_t execute =
         ept->mode_based_execute ? VMXC_EPT_EXECUTE | VMXC_EPT_USER_EXECUTE : VMXC_EPT_EXECUTE;
 
@@ -209,12 +209,14 @@ static bool descend(struct walk *walk, const struct ept_request *request, struct
             return vmxsim_end_with_ept_violation(walk, VMXSIM_RULE_EPT_NOT_PRESENT, request, 0,
                                                  entry, true);
         }
-        const enum vmxsim_walk_rule rule = find_misconfiguration(ept, entry, level, &offending);
+        const bool leaf = is_leaf(ept, entry, level);
+        const enum vmxsim_walk_rule rule =
+            find_misconfiguration(ept, entry, level, leaf, &offending);
         if (rule != VMXSIM_RULE_NONE) {
             vmxsim_trail_verdict(walk, rule, offending);
             return vmxsim_end_with_ept_misconfiguration(walk, rule, request->gpa);
         }
-        if (is_leaf(ept, entry, level)) {
+        if (leaf) {
             *leaf_level = level;
             return true;
         }

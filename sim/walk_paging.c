@@ -18,6 +18,7 @@
  *
  * Source: Intel SDM volume 3, "Paging" (all sections), "EPT Violations".
  */
+#include "internal/memory.h"
 #include "internal/walk.h"
 
 /* The entry that is being looked at, and where it was found. */
@@ -100,16 +101,17 @@ static bool read_entry(struct walk *walk, uint64_t table_gpa, unsigned level,
                                 ? VMXC_EPT_VIOLATION_READ | VMXC_EPT_VIOLATION_WRITE
                                 : VMXC_EPT_VIOLATION_READ;
 
-    *entry = (struct guest_entry){
-        .request = {.gpa = table_gpa + entry_size(guest) * table_index(guest, walk->linear, level),
-                    .access = access,
-                    .guest_level = (uint8_t)level},
-        .level = level,
-    };
+    /* Member by member: the others are set below, and there are many entries. */
+    entry->request = (struct ept_request){
+        .gpa = table_gpa + entry_size(guest) * table_index(guest, walk->linear, level),
+        .access = access,
+        .guest_level = (uint8_t)level};
+    entry->level = level;
+    entry->is_register = false;
     if (!vmxsim_walk_ept(walk, &entry->request, &entry->at))
         return false;
     entry->value = entry_size(guest) == 4 ? vmxsim_memory_read32(memory, entry->at.hpa)
-                                          : vmxsim_memory_read64(memory, entry->at.hpa);
+                                          : vmxsim_memory_read_entry(memory, entry->at.hpa);
     record_entry(walk, entry);
     return true;
 }

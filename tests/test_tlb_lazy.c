@@ -848,6 +848,22 @@ START_TEST(a_restored_machine_forgets_what_came_after)
 }
 END_TEST
 
+/* Nothing was cached when the snapshot was taken: there was no cache. */
+START_TEST(a_cache_that_came_after_a_snapshot_is_empty_again)
+{
+    start(0);
+    ck_assert_int_eq(vmxsim_cpu_set_tlb(machine.cpu, VMXSIM_TLB_OFF), VMXC_OK);
+    ck_assert_int_eq(vmxsim_snapshot_take(machine.memory), VMXC_OK);
+    ck_assert_int_eq(vmxsim_cpu_set_tlb(machine.cpu, VMXSIM_TLB_LAZY), VMXC_OK);
+    change(PAGING);
+    ck_assert_uint_eq(hpa_of(LINEAR), OTHER_GPA);
+    ck_assert_int_eq(vmxsim_snapshot_restore(machine.memory, NULL), VMXC_OK);
+    ck_assert_uint_eq(hpa_of(LINEAR), PAGE_HPA);
+    ck_assert_uint_eq(vmxsim_hazard_count(machine.memory), 0);
+    stop();
+}
+END_TEST
+
 START_TEST(a_clone_has_cached_the_same)
 {
     struct vmxsim_memory *memory;
@@ -992,6 +1008,7 @@ int main(void)
     tcase_add_test(cases, changes_of_raw_pages_are_reported_too);
     tcase_add_test(cases, a_snapshot_covers_what_is_cached);
     tcase_add_test(cases, a_restored_machine_forgets_what_came_after);
+    tcase_add_test(cases, a_cache_that_came_after_a_snapshot_is_empty_again);
     tcase_add_test(cases, a_clone_has_cached_the_same);
     tcase_add_test(cases, modes_have_names_and_limits);
     tcase_add_loop_test(cases, what_raw_pages_hold_is_not_cached_exactly, 0, 2);

@@ -221,6 +221,29 @@ bool vmxsim_page_is_filled(const uint8_t *page, uint8_t byte);
 /* The byte at `hpa`, whose page will be written by somebody who says so; NULL: a hole. */
 uint8_t *vmxsim_memory_locate(struct vmxsim_memory *memory, uint64_t hpa);
 
+/* Byte by byte, so that the host's byte order does not matter; compilers make one load of it. */
+static inline uint32_t vmxsim_load32(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+           (uint32_t)bytes[3] << 24;
+}
+
+static inline uint64_t vmxsim_load64(const uint8_t *bytes)
+{
+    return (uint64_t)vmxsim_load32(bytes) | (uint64_t)vmxsim_load32(bytes + 4) << 32;
+}
+
+/* An aligned quadword of a table; as vmxsim_memory_read64, which it calls unless the range of the last lookup holds it. */
+static inline uint64_t vmxsim_memory_read_entry(struct vmxsim_memory *memory, uint64_t hpa)
+{
+    const struct vmxsim_ram_range *const range = &memory->ranges[memory->last_range];
+
+    if (hpa - range->base >= range->length)
+        return vmxsim_memory_read64(memory, hpa);
+    vmxsim_region_watch_see(memory, hpa, 8, false);
+    return vmxsim_load64(range->bytes + (hpa - range->base));
+}
+
 /* One byte; nearly always in the range of the last lookup. */
 static inline uint8_t vmxsim_memory_read8(struct vmxsim_memory *memory, uint64_t hpa)
 {

@@ -98,9 +98,8 @@ struct vmxsim_tlb {
     struct tlb_tags tags; /* of the processor, at tags_stamp */
     struct vmxsim_tlb_stats stats;
     uint32_t victim;
-    enum vmxsim_tlb_mode kept_mode; /* when the snapshot was taken; off: there is none */
     uint32_t kept_victim;
-    struct tlb_kept *kept;
+    struct tlb_kept *kept; /* when a snapshot was taken; NULL: nothing */
     size_t kept_count;
     struct vmxsim_trail trail; /* of accesses that ask for none */
     struct tlb_fast fast[TLB_FAST];
