@@ -126,21 +126,24 @@ static uint64_t io_qualification(const struct vmxsim_io *io)
 /* Bitmap A has ports 0 to 7FFFH, bitmap B the rest. */
 static bool port_is_intercepted(const struct vmxsim_cpu *cpu, uint32_t port)
 {
-    return port < PORTS_PER_FRAME ? bitmap_bit(cpu, cpu->exits.io_bitmap_a, port)
-                                  : bitmap_bit(cpu, cpu->exits.io_bitmap_b, port - PORTS_PER_FRAME);
+    const uint64_t bitmap =
+        port < PORTS_PER_FRAME ? cpu->exits.io_bitmap_a : cpu->exits.io_bitmap_b;
+
+    return bitmap_bit(cpu, bitmap, port % PORTS_PER_FRAME);
 }
 
-static enum vmxsim_walk_rule io_exit_rule(const struct vmxsim_cpu *cpu, const struct vmxsim_io *io)
+static enum vmxsim_walk_rule io_exit_rule(const struct vmxsim_cpu *cpu, uint32_t port,
+                                          uint32_t size)
 {
     const uint64_t controls = cpu->exits.primary;
 
     if (!(controls & VMXC_PRIMARY_USE_IO_BITMAPS))
         return (controls & VMXC_PRIMARY_UNCONDITIONAL_IO_EXITING) ? VMXSIM_RULE_EXIT_IO_ALL
                                                                   : VMXSIM_RULE_NONE;
-    if (io->port + io->size - 1u > LAST_PORT)
+    if (port + size - 1u > LAST_PORT)
         return VMXSIM_RULE_EXIT_IO_WRAP;
-    for (uint32_t i = 0; i < io->size; i++) {
-        if (port_is_intercepted(cpu, io->port + i))
+    for (uint32_t i = 0; i < size; i++) {
+        if (port_is_intercepted(cpu, port + i))
             return VMXSIM_RULE_EXIT_IO_BITMAP;
     }
     return VMXSIM_RULE_NONE;
@@ -149,9 +152,7 @@ static enum vmxsim_walk_rule io_exit_rule(const struct vmxsim_cpu *cpu, const st
 enum vmxsim_walk_rule vmxsim_guest_io_exit(const struct vmxsim_cpu *cpu, uint16_t port,
                                            uint8_t size)
 {
-    const struct vmxsim_io io = {.port = port, .size = size};
-
-    return cpu->in_guest ? io_exit_rule(cpu, &io) : VMXSIM_RULE_NONE;
+    return cpu->in_guest ? io_exit_rule(cpu, port, size) : VMXSIM_RULE_NONE;
 }
 
 /* INS and OUTS: the address, and on processors that give it, instruction information. INS always uses ES. */
@@ -184,7 +185,7 @@ enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io 
     VMXC_TRY(check_io_privilege(&walk, io, &allowed));
     if (!allowed)
         return VMXC_OK;
-    const enum vmxsim_walk_rule rule = io_exit_rule(cpu, io);
+    const enum vmxsim_walk_rule rule = io_exit_rule(cpu, io->port, io->size);
     if (rule == VMXSIM_RULE_NONE)
         return vmxsim_guest_complete(&walk);
     (void)vmxsim_guest_exit(&walk, rule, VMXC_EXIT_REASON_IO_INSTRUCTION, io_qualification(io));
