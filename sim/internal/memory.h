@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of struct vmxsim_memory, shared by sim/memory*.c, snapshot.c, region_watch.c and the cache of translations.
+ * Inside of struct vmxsim_memory, shared by sim/memory*.c, snapshot.c, region_watch.c, the cache of translations, and what
+ * reads tables and bitmaps.
  *
  *     memory.c          construction, ranges, reads and writes
  *     memory_touched.c  sets of pages
