@@ -14,6 +14,7 @@ enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length)
 void vmxsim_track_fini(struct vmxsim_track *track, uint64_t length)
 {
     vmxsim_track_stop(track, length);
+    vmxsim_track_thaw(track);
     vmxsim_page_set_fini(&track->dirty);
     vmxsim_page_set_fini(&track->touched);
 }
@@ -24,17 +25,11 @@ void vmxsim_track_note_first(struct vmxsim_track *track, const uint8_t *bytes, u
 
     vmxsim_page_set_insert(&track->dirty, page);
     vmxsim_page_set_insert(&track->touched, page);
+    vmxsim_page_set_insert(&track->changed, page); /* without levels, nothing happens */
     if (track->copy == NULL || vmxsim_page_set_contains(&track->saved, page))
         return;
     memcpy(track->copy + offset, bytes + offset, VMXC_PAGE_SIZE);
     vmxsim_page_set_insert(&track->saved, page);
-}
-
-/* Empties a set in as many steps as it has members. */
-static void empty(struct vmxsim_page_set *set)
-{
-    for (uint64_t page = 0; vmxsim_page_set_next(set, page, &page); page++)
-        vmxsim_page_set_remove(set, page);
 }
 
 enum vmxc_status vmxsim_track_start(struct vmxsim_track *track, uint64_t length)
@@ -48,7 +43,7 @@ enum vmxc_status vmxsim_track_start(struct vmxsim_track *track, uint64_t length)
         return VMXC_NO_MEMORY;
     }
     track->copy = copy;
-    empty(&track->dirty);
+    vmxsim_page_set_empty(&track->dirty);
     return VMXC_OK;
 }
 
@@ -65,7 +60,6 @@ uint64_t vmxsim_track_restore(struct vmxsim_track *track, uint8_t *bytes)
     return count;
 }
 
-/* Without a snapshot, dirty is what touched is: what the next snapshot, or a reset, has to look at. */
 void vmxsim_track_stop(struct vmxsim_track *track, uint64_t length)
 {
     if (track->copy == NULL)
@@ -73,10 +67,6 @@ void vmxsim_track_stop(struct vmxsim_track *track, uint64_t length)
     vmxsim_release(track->copy, length);
     vmxsim_page_set_fini(&track->saved);
     track->copy = NULL;
-    for (uint64_t page = 0; vmxsim_page_set_next(&track->touched, page, &page); page++) {
-        if (!vmxsim_page_set_contains(&track->dirty, page))
-            vmxsim_page_set_insert(&track->dirty, page);
-    }
 }
 
 /* With a snapshot the pages stay touched and dirty: restoring has to bring them back. */
@@ -90,4 +80,37 @@ void vmxsim_track_clear(struct vmxsim_track *track, uint8_t *bytes)
         vmxsim_page_set_remove(&track->touched, page);
         vmxsim_page_set_remove(&track->dirty, page);
     }
+}
+
+void vmxsim_track_forget(struct vmxsim_track *track)
+{
+    vmxsim_page_set_empty(&track->dirty);
+    vmxsim_page_set_empty(&track->touched);
+}
+
+/* ---- Frozen content ---- */
+
+enum vmxc_status vmxsim_track_freeze(struct vmxsim_track *track, uint64_t length)
+{
+    struct vmxsim_page_set changed;
+
+    VMXC_TRY(vmxsim_page_set_init(&changed, length / VMXC_PAGE_SIZE));
+    vmxsim_track_thaw(track);
+    track->changed = changed;
+    /* The next write must be noted. What a restore has to look at stays dirty, and counts as changed. */
+    if (track->copy != NULL)
+        vmxsim_page_set_insert_all(&track->changed, &track->dirty);
+    else
+        vmxsim_page_set_empty(&track->dirty);
+    return VMXC_OK;
+}
+
+void vmxsim_track_thaw(struct vmxsim_track *track)
+{
+    vmxsim_page_set_fini(&track->changed);
+}
+
+const struct vmxsim_page_set *vmxsim_track_differences(const struct vmxsim_track *track)
+{
+    return track->changed.levels != 0 ? &track->changed : &track->touched;
 }
