@@ -3,6 +3,9 @@
 
 #include "internal/memory.h"
 
+/* Pages that are kept for the next snapshot: the host gives and takes memory slowly. */
+enum { SPARE_PAGES_MOST = 1024 };
+
 enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length)
 {
     const uint64_t pages = length / VMXC_PAGE_SIZE;
@@ -11,9 +14,33 @@ enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length)
     return vmxsim_page_set_init(&track->dirty, pages);
 }
 
+static void release_spare(struct vmxsim_track *track, uint64_t length)
+{
+    if (track->spare == NULL)
+        return;
+    vmxsim_release(track->spare, length);
+    vmxsim_page_set_fini(&track->saved);
+    track->spare = NULL;
+}
+
+static enum vmxc_status make_spare(struct vmxsim_track *track, uint64_t length)
+{
+    uint8_t *const spare = vmxsim_reserve(length);
+
+    if (spare == NULL)
+        return VMXC_NO_MEMORY;
+    if (vmxsim_page_set_init(&track->saved, length / VMXC_PAGE_SIZE) != VMXC_OK) {
+        vmxsim_release(spare, length);
+        return VMXC_NO_MEMORY;
+    }
+    track->spare = spare;
+    return VMXC_OK;
+}
+
 void vmxsim_track_fini(struct vmxsim_track *track, uint64_t length)
 {
     vmxsim_track_stop(track, length);
+    release_spare(track, length);
     vmxsim_track_thaw(track);
     vmxsim_page_set_fini(&track->dirty);
     vmxsim_page_set_fini(&track->touched);
@@ -34,15 +61,10 @@ void vmxsim_track_note_first(struct vmxsim_track *track, const uint8_t *bytes, u
 
 enum vmxc_status vmxsim_track_start(struct vmxsim_track *track, uint64_t length)
 {
-    uint8_t *const copy = vmxsim_reserve(length);
-
-    if (copy == NULL)
-        return VMXC_NO_MEMORY;
-    if (vmxsim_page_set_init(&track->saved, length / VMXC_PAGE_SIZE) != VMXC_OK) {
-        vmxsim_release(copy, length);
-        return VMXC_NO_MEMORY;
-    }
-    track->copy = copy;
+    if (track->spare == NULL)
+        VMXC_TRY(make_spare(track, length));
+    track->copy = track->spare;
+    track->spare = NULL;
     vmxsim_page_set_empty(&track->dirty);
     return VMXC_OK;
 }
@@ -64,9 +86,12 @@ void vmxsim_track_stop(struct vmxsim_track *track, uint64_t length)
 {
     if (track->copy == NULL)
         return;
-    vmxsim_release(track->copy, length);
-    vmxsim_page_set_fini(&track->saved);
+    track->spare = track->copy;
     track->copy = NULL;
+    if (vmxsim_page_set_count(&track->saved) > SPARE_PAGES_MOST)
+        release_spare(track, length);
+    else
+        vmxsim_page_set_empty(&track->saved);
 }
 
 /* With a snapshot the pages stay touched and dirty: restoring has to bring them back. */

@@ -32,7 +32,10 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_snapshot_take(struct vmxsim_memory *memo
 VMXC_MUST_CHECK enum vmxc_status vmxsim_snapshot_restore(struct vmxsim_memory *memory,
                                                          uint64_t *pages);
 
-/* Forgets the snapshot; the machine stays as it is. Without one, nothing happens. */
+/*
+ * Forgets the snapshot; the machine stays as it is. Without one, nothing happens. Up to 4 MBytes of each RAM range stay
+ * reserved for the next one.
+ */
 void vmxsim_snapshot_drop(struct vmxsim_memory *memory);
 
 bool vmxsim_snapshot_exists(const struct vmxsim_memory *memory);

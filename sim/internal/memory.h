@@ -79,6 +79,7 @@ struct vmxsim_track {
     struct vmxsim_page_set changed; /* since the content was frozen; no levels: it was not */
     struct vmxsim_page_set saved;   /* pages that `copy` holds */
     uint8_t *copy;                  /* as long as the array; NULL: there is no snapshot */
+    uint8_t *spare; /* the next snapshot's `copy`, with `saved` empty; NULL: none is kept */
 };
 
 VMXC_MUST_CHECK enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length);
