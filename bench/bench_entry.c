@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Times of the model: VM-entry checks, a VM entry with its exit, a guest access, an MSR-bitmap decision. Beside them stands
- * a floor, a chain of loads that each wait for the one before, so that numbers of different machines can be compared.
+ * Times of the model: VM-entry checks, a VM entry with its exit, a guest access, MSR-bitmap and I/O-bitmap decisions. Beside
+ * them stands a floor, a chain of loads that each wait for the one before, so that numbers of different machines can be compared.
  */
 #include "runner.h"
 #include "vmxcore/defs/controls.h"
@@ -26,6 +26,7 @@ enum {
 #define GUEST_TABLES UINT64_C(0x110000)
 #define GUEST_PAGE   UINT64_C(0x120000)
 #define MSR_BITMAP   UINT64_C(0x130000)
+#define IO_BITMAPS   UINT64_C(0x131000) /* A, then B */
 #define LINEAR       UINT64_C(0x5000)
 #define PAGES        512 /* that EPT maps: 2 MBytes, each to itself */
 
@@ -109,6 +110,15 @@ static void msr_bitmap(struct machine *machine)
                   "RDMSR does not complete");
 }
 
+static void io_bitmap(struct machine *machine)
+{
+    const struct vmxsim_io out = {.port = 0x80, .size = 1, .immediate = true};
+    struct vmxsim_outcome outcome;
+    bench_require(vmxsim_guest_io(machine->guest, &out, &outcome) == VMXC_OK &&
+                      outcome.kind == VMXSIM_OUTCOME_COMPLETE,
+                  "OUT does not complete");
+}
+
 /* ---- Set-up ---- */
 
 static void make_machine(struct machine *machine)
@@ -189,10 +199,13 @@ static void make_guest(struct machine *machine)
 {
     struct vmxsim_vmcs vmcs = {0};
     VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) =
-        VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS | VMXC_PRIMARY_USE_MSR_BITMAPS;
+        VMXC_PRIMARY_ACTIVATE_SECONDARY_CONTROLS | VMXC_PRIMARY_USE_MSR_BITMAPS |
+        VMXC_PRIMARY_USE_IO_BITMAPS;
     VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) = VMXC_SECONDARY_ENABLE_EPT;
     VMXSIM_VMCS(&vmcs, VM_ENTRY_CONTROLS) = VMXC_ENTRY_IA32E_MODE_GUEST;
     VMXSIM_VMCS(&vmcs, MSR_BITMAP_ADDRESS) = MSR_BITMAP;
+    VMXSIM_VMCS(&vmcs, IO_BITMAP_A_ADDRESS) = IO_BITMAPS;
+    VMXSIM_VMCS(&vmcs, IO_BITMAP_B_ADDRESS) = IO_BITMAPS + VMXC_PAGE_SIZE;
     VMXSIM_VMCS(&vmcs, EPT_POINTER) = EPT_TABLES | 0x1e; /* 4 levels, write-back */
     VMXSIM_VMCS(&vmcs, GUEST_CR0) = VMXC_CR0_PE | VMXC_CR0_NE | VMXC_CR0_ET | VMXC_CR0_PG;
     VMXSIM_VMCS(&vmcs, GUEST_CR3) = GUEST_TABLES;
@@ -207,7 +220,7 @@ static void make_guest(struct machine *machine)
 
 static void (*const operations[])(struct machine *machine) = {
     floor_load,           check_valid,       check_broken, entry_and_exit,
-    access_without_trail, access_with_trail, msr_bitmap,
+    access_without_trail, access_with_trail, msr_bitmap,   io_bitmap,
 };
 
 static void run(void *context, uint64_t operation)
@@ -231,6 +244,8 @@ static const struct bench_case cases[] = {
     {OPERATION(5, "access, 4 x 4 levels, with trail"), .floor = FLOOR},
     {OPERATION(6, "RDMSR through the MSR bitmap"), .floor = FLOOR, .target_kind = BENCH_NANOSECONDS,
      .target = 3},
+    {OPERATION(7, "OUT through the I/O bitmaps"), .floor = FLOOR, .target_kind = BENCH_NANOSECONDS,
+     .target = 3},
 };
 
 static struct machine machine;
@@ -240,7 +255,7 @@ int main(int argc, char **argv)
     struct bench *bench =
         bench_start(argc, argv, "bench_entry",
                     "Times of the model: VM-entry checks, a VM entry with its exit, "
-                    "a guest access, an MSR-bitmap decision.");
+                    "a guest access, MSR-bitmap and I/O-bitmap decisions.");
     make_machine(&machine);
     make_states(&machine);
     make_host(&machine);
