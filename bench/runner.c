@@ -279,8 +279,8 @@ static json_t *result_to_json(const struct bench *bench, const struct result *re
     const enum verdict verdict = judge(bench, result);
     const bool has_target = verdict != NO_TARGET;
     return json_pack(
-        "{ss ss sf sf sf ss? so so ss? so sf so so}", "name", of->name, "unit", of->unit, "median",
-        result->median, "least", result->least, "most", result->most, "floor_name",
+        "{ss ss sf sf sf ss? so so ss? so sf so so ss? sI}", "name", of->name, "unit", of->unit,
+        "median", result->median, "least", result->least, "most", result->most, "floor_name",
         floor != NULL ? of->floor : NULL, "floor",
         number_or_null(floor != NULL, floor != NULL ? floor->median : 0), "ratio",
         number_or_null(floor != NULL, ratio_of(bench, result)), "target_kind",
@@ -291,7 +291,8 @@ static json_t *result_to_json(const struct bench *bench, const struct result *re
         verdict == MET      ? json_true()
         : verdict == MISSED ? json_false()
                             : json_null(),
-        "frames", of->frames != NULL ? json_integer((json_int_t)result->frames) : json_null());
+        "frames", of->frames != NULL ? json_integer((json_int_t)result->frames) : json_null(),
+        "curve", of->curve, "argument", (json_int_t)of->argument);
 }
 
 static void print_json(const struct bench *bench)

@@ -35,6 +35,7 @@ struct bench_case {
     double target_plus; /* nanoseconds per unit, with BENCH_RATIO */
     const char *
         given; /* the ratio of the case of this name must be as good, or the target does not apply; NULL: none */
+    const char *curve; /* that this is a point of, with `argument` as abscissa; NULL: none */
     const uint64_t
         *frames; /* frames in use after a run, left there by `run` or `finish`; NULL: not counted */
 };

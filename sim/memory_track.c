@@ -4,7 +4,7 @@
 #include "internal/memory.h"
 
 /* Pages that are kept for the next snapshot: the host gives and takes memory slowly. */
-enum { SPARE_PAGES_MOST = 1024 };
+enum { SPARE_PAGES_MOST = 16384 };
 
 enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length)
 {

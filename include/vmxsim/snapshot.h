@@ -33,7 +33,7 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_snapshot_restore(struct vmxsim_memory *m
                                                          uint64_t *pages);
 
 /*
- * Forgets the snapshot; the machine stays as it is. Without one, nothing happens. Up to 4 MBytes of each RAM range stay
+ * Forgets the snapshot; the machine stays as it is. Without one, nothing happens. Up to 64 MBytes for each RAM range stay
  * reserved for the next one.
  */
 void vmxsim_snapshot_drop(struct vmxsim_memory *memory);
