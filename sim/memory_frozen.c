@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "internal/memory.h"
@@ -96,6 +97,15 @@ static int new_file(void)
 #endif
 }
 
+/* A file beyond the process's limit would not be an error, but a signal. */
+static bool may_be_as_long_as(uint64_t length)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+           (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= length);
+}
+
 static bool write_all(int file, const uint8_t *bytes, uint64_t length, uint64_t offset)
 {
     while (length != 0) {
@@ -130,20 +140,32 @@ static void destroy(struct vmxsim_frozen *frozen)
     free(frozen);
 }
 
+static uint64_t length_of_arrays(struct vmxsim_memory *memory)
+{
+    uint64_t length = 0;
+
+    for (size_t i = 0; i < vmxsim_memory_array_count(memory); i++)
+        length += vmxsim_memory_array(memory, i).length;
+    return length;
+}
+
 /* What all arrays hold now; NULL: the host cannot keep it. */
 static struct vmxsim_frozen *write_down(struct vmxsim_memory *memory)
 {
     const size_t count = vmxsim_memory_array_count(memory);
+    const uint64_t length = length_of_arrays(memory);
     struct vmxsim_frozen *const frozen =
         calloc(1, sizeof *frozen + count * sizeof frozen->array[0]);
     uint64_t offset = 0;
 
-    if (frozen == NULL)
+    if (frozen == NULL || !may_be_as_long_as(length)) {
+        free(frozen);
         return NULL;
+    }
     atomic_init(&frozen->users, 1);
     frozen->count = count;
     frozen->file = new_file();
-    bool good = frozen->file >= 0;
+    bool good = frozen->file >= 0 && ftruncate(frozen->file, (off_t)length) == 0;
     for (size_t i = 0; i < count && good; i++) {
         const struct vmxsim_array array = vmxsim_memory_array(memory, i);
         frozen->array[i].offset = offset;
@@ -151,7 +173,7 @@ static struct vmxsim_frozen *write_down(struct vmxsim_memory *memory)
         good = write_array(&array, frozen->file, offset);
         offset += array.length;
     }
-    if (good && ftruncate(frozen->file, (off_t)offset) == 0)
+    if (good)
         return frozen;
     destroy(frozen);
     return NULL;

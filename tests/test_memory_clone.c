@@ -329,19 +329,23 @@ START_TEST(pages_may_lie_anywhere)
 }
 END_TEST
 
-/* With no descriptor to be had, clones are copies. */
+/* With no descriptor to be had, or with a limit on the length of files, clones are copies, and no signal comes. */
 START_TEST(without_files_clones_are_copies)
 {
+    static const struct {
+        int resource;
+        rlim_t most;
+    } limits[] = {{RLIMIT_NOFILE, 0}, {RLIMIT_FSIZE, 4096}};
     const uint64_t length = 1 * MB;
     struct vmxsim_memory *const memory = new_memory(length);
     struct rlimit limit;
 
     populate(memory, length);
-    require_that(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    const struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
-    require_that(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    require_that(getrlimit(limits[_i].resource, &limit) == 0);
+    const struct rlimit low = {.rlim_cur = limits[_i].most, .rlim_max = limit.rlim_max};
+    require_that(setrlimit(limits[_i].resource, &low) == 0);
     struct vmxsim_memory *const clone = clone_of(memory);
-    require_that(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    require_that(setrlimit(limits[_i].resource, &limit) == 0);
     ck_assert_uint_eq(vmxsim_memory_footprint(clone).shared, 0);
     ck_assert_uint_ge(vmxsim_memory_footprint(clone).own, length);
     expect_populated(clone, length);
@@ -360,7 +364,7 @@ int main(void)
 
     tcase_add_loop_test(content, memories_hold_what_was_written_to_them, 0, 60);
     tcase_add_test(content, pages_may_lie_anywhere);
-    tcase_add_test(content, without_files_clones_are_copies);
+    tcase_add_loop_test(content, without_files_clones_are_copies, 0, 2);
 
     tcase_add_test(cost, pages_that_nobody_writes_are_there_once);
     tcase_add_test(cost, a_clone_that_is_reset_takes_no_memory);

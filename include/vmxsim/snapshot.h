@@ -65,7 +65,8 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_memory_hand_back(struct vmxsim_memory *m
  *
  * Pages that neither has written since take host memory once, among all clones and clones of clones. The first clone freezes
  * the content, which costs what was ever written; the next ones cost what was written since. A memory whose content is
- * frozen holds a file descriptor. Where the host has no memfd_create, or no more descriptors, clones are copies.
+ * frozen holds a file descriptor. Where the host has no memfd_create, no more descriptors, or a limit on the length of files,
+ * clones are copies.
  *
  * To return to several states, keep a clone of each.
  */
