@@ -96,7 +96,7 @@ class Tables(Case):
 
 class Curves(Case):
     def curves(self, *arguments):
-        rows = [result(f"{curve}, {x}", curve=curve, argument=x, median=time)
+        rows = [result(f"{curve}, {x}", curve=curve, argument=x, least=time)
                 for curve, points in {"areas: insert": {1: 10.0, 100: 21.26}, "areas: find": {100: 3.0}, "pages: map": {4096: 1.0, 8192: 2.0}}.items()
                 for x, time in points.items()]
         return self.run_script("bench_curves.py", *arguments, self.results(*rows))
