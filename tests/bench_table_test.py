@@ -103,7 +103,8 @@ class Curves(Case):
 
     def test_json_has_the_points(self):
         run = self.curves("--json")
-        self.assertEqual(json.loads(run.stdout), {"areas": {"insert": {"1": 10.0, "100": 21.26}, "find": {"100": 3.0}}, "pages": {"map": {"4096": 1.0, "8192": 2.0}}})
+        self.assertEqual(json.loads(run.stdout), {"areas": {"insert": {"1": 10.0, "100": 21.26}, "find": {"100": 3.0}},
+                                                  "pages": {"map": {"4096": 1.0, "8192": 2.0}}})
 
     @unittest.skipUnless(shutil.which("gnuplot"), "gnuplot is not installed")
     def test_data_and_plots_are_written_and_the_same_each_time(self):
