@@ -26,9 +26,11 @@ void machine_destroy(struct machine *machine)
     vmxsim_memory_destroy(machine->memory);
 }
 
+/* Distances that are powers of two would put all pages into the same sets of caches. */
 uint64_t machine_page(uint64_t i, uint64_t count, uint64_t ram)
 {
-    return i * (ram / VMXC_PAGE_SIZE / count) * VMXC_PAGE_SIZE;
+    const uint64_t stride = ram / VMXC_PAGE_SIZE / count;
+    return i * (stride > 1 ? (stride - 1) | 1 : 1) * VMXC_PAGE_SIZE;
 }
 
 uint64_t machine_fresh(void)

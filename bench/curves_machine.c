@@ -27,10 +27,11 @@ static uint64_t pages(uint64_t x)
     return x;
 }
 
-/* The i-th of `count` pages all over the machine. */
+/* The i-th of `count` pages all over the machine; distances that are powers of two would share sets of caches. */
 static uint64_t page_of(uint64_t i, uint64_t count)
 {
-    return i * (at.ram / VMXC_PAGE_SIZE / count) * VMXC_PAGE_SIZE;
+    const uint64_t stride = at.ram / VMXC_PAGE_SIZE / count;
+    return i * (stride > 1 ? (stride - 1) | 1 : 1) * VMXC_PAGE_SIZE;
 }
 
 static void write_pages(void *context, uint64_t count)
@@ -82,8 +83,9 @@ static void measure(struct bench *bench, uint64_t ram, const struct curve *curve
     at.target = make(ram);
     at.to = vmxsim_memory_pointer(at.target, 0);
     at.from = vmxsim_memory_pointer(at.source, 0);
-    for (uint64_t i = 0; i < x[points - 1]; i++)
-        vmxsim_memory_write64(at.source, page_of(i, x[points - 1]), 1);
+    for (size_t point = 0; point < points; point++)
+        for (uint64_t i = 0; i < x[point]; i++)
+            vmxsim_memory_write64(at.source, page_of(i, x[point]), 1);
     write_pages(NULL, x[points - 1]);
     bench_require(vmxsim_snapshot_take(at.memory) == VMXC_OK, "no snapshot");
     for (size_t i = 0; i < count; i++)

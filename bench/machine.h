@@ -19,7 +19,7 @@ struct machine {
 struct machine machine_make(uint64_t ram);
 void machine_destroy(struct machine *machine);
 
-/* The first page of the i-th part if `ram` is divided into `count` parts: pages all over the machine. */
+/* The i-th of `count` pages all over the machine, or nearly. */
 uint64_t machine_page(uint64_t i, uint64_t count, uint64_t ram);
 
 /* The next value of a field: what is written is never what was there. */

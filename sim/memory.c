@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "internal/apart.h"
+
 #define ADDRESS_LIMIT (UINT64_C(1) << VMXC_MAXPHYADDR_LIMIT)
 
 /* ---- Host memory ---- */
@@ -137,7 +139,7 @@ enum vmxc_status vmxsim_memory_create(const struct vmxsim_memory_config *config,
 {
     if (config == NULL || memory == NULL || config->ram == NULL || config->ram_count == 0)
         return vmxsim_error_set(error, VMXC_INVALID_INPUT, "a memory needs at least one RAM range");
-    struct vmxsim_memory *created = calloc(1, sizeof *created);
+    struct vmxsim_memory *created = vmxsim_alloc_apart(sizeof *created);
     if (created == NULL)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "no host memory for a simulated memory");
     const enum vmxc_status status = construct(created, config, error);

@@ -126,6 +126,29 @@ START_TEST(threads_do_not_see_each_other)
 }
 END_TEST
 
+/* What two machines write all the time is never on one cache line; where a machine begins tells. */
+START_TEST(machines_share_no_cache_line)
+{
+    enum { LINE = 64 };
+    const struct vmxsim_range ram = {.base = 0, .length = MACHINE_RAM};
+    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1};
+    struct vmxsim_memory *memory[THREADS];
+    struct vmxsim_cpu *cpu[THREADS];
+
+    for (unsigned i = 0; i < THREADS; i++) {
+        require_that(vmxsim_memory_create(&config, &memory[i], NULL) == VMXC_OK);
+        require_that(vmxsim_cpu_create(memory[i], vmxsim_profile_builtin("icelake"), &cpu[i]) ==
+                     VMXC_OK);
+        ck_assert_uint_eq((uintptr_t)memory[i] % LINE, 0);
+        ck_assert_uint_eq((uintptr_t)cpu[i] % LINE, 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        vmxsim_cpu_destroy(cpu[i]);
+        vmxsim_memory_destroy(memory[i]);
+    }
+}
+END_TEST
+
 /* ---- Clones, which share pages that nobody has written ---- */
 
 struct cloned {
@@ -183,6 +206,7 @@ int main(void)
     TCase *const tests = tcase_create("threads");
 
     tcase_add_test(tests, threads_do_not_see_each_other);
+    tcase_add_test(tests, machines_share_no_cache_line);
     tcase_add_test(tests, clones_of_one_machine_do_not_see_each_other);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
