@@ -110,6 +110,15 @@ static void msr_bitmap(struct machine *machine)
                   "RDMSR does not complete");
 }
 
+static void io_bitmap(struct machine *machine)
+{
+    const struct vmxsim_io out = {.port = 0x80, .size = 1, .immediate = true};
+    struct vmxsim_outcome outcome;
+    bench_require(vmxsim_guest_io(machine->guest, &out, &outcome) == VMXC_OK &&
+                      outcome.kind == VMXSIM_OUTCOME_COMPLETE,
+                  "OUT does not complete");
+}
+
 /* ---- Set-up ---- */
 
 static void make_machine(struct machine *machine)
@@ -211,7 +220,7 @@ static void make_guest(struct machine *machine)
 
 static void (*const operations[])(struct machine *machine) = {
     floor_load,           check_valid,       check_broken, entry_and_exit,
-    access_without_trail, access_with_trail, msr_bitmap,
+    access_without_trail, access_with_trail, msr_bitmap,   io_bitmap,
 };
 
 static void run(void *context, uint64_t operation)
@@ -270,6 +279,7 @@ static const struct bench_case cases[] = {
      .run = run_io_decisions,
      .target_kind = BENCH_NANOSECONDS,
      .target = 3},
+    {OPERATION(7, "OUT through the I/O bitmaps"), .floor = FLOOR},
 };
 
 static struct machine machine;

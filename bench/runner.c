@@ -119,14 +119,30 @@ static bool is_named(const struct bench *bench, const struct bench_case *one)
     return bench->only == NULL || strstr(one->name, bench->only) != NULL;
 }
 
+static bool is_name_of(const char *name, const struct bench_case *one)
+{
+    return name != NULL && strcmp(name, one->name) == 0;
+}
+
+/* Directly, or as the floor of what its target depends on. */
+static bool needs(const struct bench_case *one, const struct bench_case *other,
+                  const struct bench_case *cases, size_t count)
+{
+    if (is_name_of(one->floor, other) || is_name_of(one->given, other))
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (is_name_of(one->given, &cases[i]) && is_name_of(cases[i].floor, other))
+            return true;
+    return false;
+}
+
 static bool is_wanted(const struct bench *bench, const struct bench_case *one,
                       const struct bench_case *cases, size_t count)
 {
     if (is_named(bench, one))
         return true;
     for (size_t i = 0; i < count; i++)
-        if (is_named(bench, &cases[i]) && cases[i].floor != NULL &&
-            strcmp(cases[i].floor, one->name) == 0)
+        if (is_named(bench, &cases[i]) && needs(&cases[i], one, cases, count))
             return true;
     return false;
 }
@@ -139,8 +155,7 @@ bool bench_wants(const struct bench *bench, const struct bench_case *cases, size
     return false;
 }
 
-/* Nanoseconds per unit of one run. */
-static double time_run(const struct bench_case *one, void *context)
+static double time_once(const struct bench_case *one, void *context)
 {
     if (one->prepare != NULL)
         one->prepare(context, one->argument);
@@ -149,7 +164,17 @@ static double time_run(const struct bench_case *one, void *context)
     const double end = now();
     if (one->finish != NULL)
         one->finish(context, one->argument);
-    return (end - start) / (double)one->units;
+    return end - start;
+}
+
+/* Nanoseconds per unit of one run. */
+static double time_run(const struct bench_case *one, void *context)
+{
+    const uint32_t repeats = one->repeats != 0 ? one->repeats : 1;
+    double sum = 0;
+    for (uint32_t i = 0; i < repeats; i++)
+        sum += time_once(one, context);
+    return sum / ((double)one->units * repeats);
 }
 
 static int compare(const void *left, const void *right)
@@ -197,14 +222,20 @@ void bench_measure(struct bench *bench, const struct bench_case *cases, size_t c
 
 /* ---- Report ---- */
 
-static const struct result *find_floor(const struct bench *bench, const struct result *result)
+/* NULL for no name, or one of a case that was not measured. */
+static const struct result *find_result(const struct bench *bench, const char *name)
 {
-    if (result->of->floor == NULL)
+    if (name == NULL)
         return NULL;
     for (size_t i = 0; i < bench->count; i++)
-        if (strcmp(bench->result[i].of->name, result->of->floor) == 0)
+        if (strcmp(bench->result[i].of->name, name) == 0)
             return &bench->result[i];
     return NULL;
+}
+
+static const struct result *find_floor(const struct bench *bench, const struct result *result)
+{
+    return find_result(bench, result->of->floor);
 }
 
 /* 0 if there is nothing to compare with. */
@@ -214,10 +245,26 @@ static double ratio_of(const struct bench *bench, const struct result *result)
     return floor != NULL && floor->median > 0 ? result->median / floor->median : 0;
 }
 
-static bool is_met(const struct bench *bench, const struct result *result)
+enum verdict { NO_TARGET, DOES_NOT_APPLY, MET, MISSED };
+
+static bool is_reached(const struct bench *bench, const struct result *result)
 {
-    const bool is_ratio = result->of->target_kind == BENCH_RATIO;
-    return (is_ratio ? ratio_of(bench, result) : result->median) <= result->of->target;
+    const struct bench_case *of = result->of;
+    if (of->target_kind != BENCH_RATIO)
+        return result->median <= of->target;
+    const struct result *floor = find_floor(bench, result);
+    return floor != NULL && result->median <= of->target * floor->median + of->target_plus;
+}
+
+static enum verdict judge(const struct bench *bench, const struct result *result)
+{
+    const struct bench_case *of = result->of;
+    const struct result *given = find_result(bench, of->given);
+    if (of->target_kind == BENCH_NO_TARGET)
+        return NO_TARGET;
+    if (given != NULL && ratio_of(bench, given) > of->target)
+        return DOES_NOT_APPLY;
+    return is_reached(bench, result) ? MET : MISSED;
 }
 
 static json_t *number_or_null(bool there, double value)
@@ -229,18 +276,23 @@ static json_t *result_to_json(const struct bench *bench, const struct result *re
 {
     const struct bench_case *of = result->of;
     const struct result *floor = find_floor(bench, result);
-    const bool has_target = of->target_kind != BENCH_NO_TARGET;
-    return json_pack("{ss ss sf sf sf ss? so so ss? so so so}", "name", of->name, "unit", of->unit,
-                     "median", result->median, "least", result->least, "most", result->most,
-                     "floor_name", floor != NULL ? of->floor : NULL, "floor",
-                     number_or_null(floor != NULL, floor != NULL ? floor->median : 0), "ratio",
-                     number_or_null(floor != NULL, ratio_of(bench, result)), "target_kind",
-                     !has_target                      ? NULL
-                     : of->target_kind == BENCH_RATIO ? "ratio"
-                                                      : "nanoseconds",
-                     "target", number_or_null(has_target, of->target), "met",
-                     has_target ? json_boolean(is_met(bench, result)) : json_null(), "frames",
-                     of->frames != NULL ? json_integer((json_int_t)result->frames) : json_null());
+    const enum verdict verdict = judge(bench, result);
+    const bool has_target = verdict != NO_TARGET;
+    return json_pack(
+        "{ss ss sf sf sf ss? so so ss? so sf so so ss? sI}", "name", of->name, "unit", of->unit,
+        "median", result->median, "least", result->least, "most", result->most, "floor_name",
+        floor != NULL ? of->floor : NULL, "floor",
+        number_or_null(floor != NULL, floor != NULL ? floor->median : 0), "ratio",
+        number_or_null(floor != NULL, ratio_of(bench, result)), "target_kind",
+        !has_target                      ? NULL
+        : of->target_kind == BENCH_RATIO ? "ratio"
+                                         : "nanoseconds",
+        "target", number_or_null(has_target, of->target), "target_plus", of->target_plus, "met",
+        verdict == MET      ? json_true()
+        : verdict == MISSED ? json_false()
+                            : json_null(),
+        "frames", of->frames != NULL ? json_integer((json_int_t)result->frames) : json_null(),
+        "curve", of->curve, "argument", (json_int_t)of->argument);
 }
 
 static void print_json(const struct bench *bench)
@@ -257,6 +309,17 @@ static void print_json(const struct bench *bench)
     json_decref(report);
 }
 
+static void print_target(const struct bench *bench, const struct result *result)
+{
+    static const char *const words[] = {
+        [DOES_NOT_APPLY] = "does not apply here", [MET] = "met", [MISSED] = "MISSED"};
+    const struct bench_case *of = result->of;
+    (void)printf("; target %g%s", of->target, of->target_kind == BENCH_RATIO ? " x" : " ns");
+    if (of->target_plus > 0)
+        (void)printf(" + %g ns", of->target_plus);
+    (void)printf(": %s", words[judge(bench, result)]);
+}
+
 static void print_result(const struct bench *bench, const struct result *result)
 {
     const struct bench_case *of = result->of;
@@ -265,8 +328,7 @@ static void print_result(const struct bench *bench, const struct result *result)
     if (find_floor(bench, result) != NULL)
         (void)printf(" %6.2f x %s", ratio_of(bench, result), of->floor);
     if (of->target_kind != BENCH_NO_TARGET)
-        (void)printf("; target %g%s: %s", of->target, of->target_kind == BENCH_RATIO ? " x" : " ns",
-                     is_met(bench, result) ? "met" : "MISSED");
+        print_target(bench, result);
     if (of->frames != NULL)
         (void)printf("; %" PRIu64 " frames", result->frames);
     (void)putchar('\n');
@@ -288,7 +350,8 @@ int bench_end(struct bench *bench)
     else
         print_text(bench);
     for (size_t i = 0; i < bench->count; i++)
-        if (bench->result[i].of->target_kind == BENCH_RATIO && !is_met(bench, &bench->result[i]))
+        if (bench->result[i].of->target_kind == BENCH_RATIO &&
+            judge(bench, &bench->result[i]) == MISSED)
             status = EXIT_FAILURE;
     free(bench);
     return status;

@@ -15,22 +15,27 @@
 enum bench_target_kind {
     BENCH_NO_TARGET,
     BENCH_NANOSECONDS, /* the median is at most so many nanoseconds */
-    BENCH_RATIO,       /* the median is at most so many times its floor's */
+    BENCH_RATIO,       /* the median is at most so many times its floor's, and `target_plus` */
 };
 
-/* An operation. `argument` goes to each of its functions; of these only `run` is timed. */
+/* An operation. `argument` goes to each of its functions; of these only `run` is timed, with the clock around it. */
 struct bench_case {
     const char *name;
-    const char *unit;                                  /* what one result is for: "page", "call" */
-    uint64_t units;                                    /* of one run */
-    void (*prepare)(void *context, uint64_t argument); /* before each run; NULL: nothing to do */
+    const char *unit; /* what one result is for: "page", "call" */
+    uint64_t units;   /* of one execution of `run` */
+    uint32_t repeats; /* executions in a run, for what changes what it works on; 0: one */
+    void (*prepare)(void *context, uint64_t argument); /* before each; NULL: nothing to do */
     void (*run)(void *context, uint64_t argument);
-    void (*finish)(void *context, uint64_t argument); /* after each run; NULL: nothing to do */
+    void (*finish)(void *context, uint64_t argument); /* after each; NULL: nothing to do */
     uint64_t argument;
     const char *
         floor; /* name of the case it is compared with, measured before or in the same group; NULL: none */
     enum bench_target_kind target_kind;
     double target;
+    double target_plus; /* nanoseconds per unit, with BENCH_RATIO */
+    const char *
+        given; /* the ratio of the case of this name must be as good, or the target does not apply; NULL: none */
+    const char *curve; /* that this is a point of, with `argument` as abscissa; NULL: none */
     const uint64_t
         *frames; /* frames in use after a run, left there by `run` or `finish`; NULL: not counted */
 };

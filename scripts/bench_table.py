@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of what the benchmarks measured, from the JSON they print, written into docs/performance.md.
 
-usage: bench_table.py [--json] RESULT.json ...
+usage: bench_table.py [--json] [--document FILE] RESULT.json ...
 
-The text of the document stays; what stands between its two marks is replaced.
+The text of the document stays; what stands between its two marks is replaced. Exit status: 1 if a target that is a ratio to a floor
+is missed, 2 if there is nothing to read or nowhere to write.
 """
 import argparse
 import datetime
@@ -30,7 +31,9 @@ def target(result):
     if result["target"] is None:
         return "", ""
     unit = "x" if result["target_kind"] == "ratio" else "ns"
-    return f"{result['target']:g} {unit}", "met" if result["met"] else "**missed**"
+    plus = f" + {result['target_plus']:g} ns" if result["target_plus"] else ""
+    words = {True: "met", False: "**missed**", None: "does not apply here"}
+    return f"{result['target']:.3g} {unit}{plus}", words[result["met"]]
 
 
 def row(result):
@@ -68,27 +71,49 @@ def text(reports):
         yield from table(map(row, report["results"]))
 
 
+def give_up(message):
+    print(f"bench_table: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def read(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        give_up(f"{path}: {error}")
+
+
 def update(document, reports):
-    old = document.read_text()
+    try:
+        old = document.read_text()
+    except OSError as error:
+        give_up(f"{document}: {error.strerror}")
     if old.count(BEGIN) != 1 or old.count(END) != 1:
-        sys.exit(f"{document}: the marks around the tables are missing")
+        give_up(f"{document}: the marks around the tables are missing")
     before, rest = old.split(BEGIN)
     after = rest.split(END)[1]
     document.write_text(before + BEGIN + "\n".join(text(reports)) + "\n" + END + after)
 
 
+def missed_ratios(reports):
+    """Names of what makes the run fail: targets in nanoseconds depend on the machine, those that are ratios do not."""
+    return [f"{report['program']}: {result['name']}" for report in reports for result in report["results"]
+            if result["target_kind"] == "ratio" and result["met"] is False]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print all results as JSON, leave the document alone")
+    parser.add_argument("--document", type=pathlib.Path, default=DOCUMENT, help="docs/performance.md by default")
     parser.add_argument("results", nargs="+", type=pathlib.Path, help="what a benchmark printed with --json")
     arguments = parser.parse_args()
-    reports = [json.loads(path.read_text()) for path in arguments.results]
+    reports = [read(path) for path in arguments.results]
     if arguments.json:
         print(json.dumps(reports, indent=2))
     else:
-        update(DOCUMENT, reports)
+        update(arguments.document, reports)
         print("\n".join(text(reports)))
-    missed = [r["name"] for report in reports for r in report["results"] if r["target_kind"] == "ratio" and not r["met"]]
+    missed = missed_ratios(reports)
     for name in missed:
         print(f"missed: {name}", file=sys.stderr)
     sys.exit(1 if missed else 0)

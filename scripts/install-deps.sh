@@ -99,6 +99,7 @@ find_missing() {
     need g++ has_tool g++
     need gcovr has_tool gcovr
     need git has_tool git
+    need gnuplot-nox has_tool gnuplot
     need linux-libc-dev has_linux_vmx_header
     need make has_tool make
     need python3 has_tool python3

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "internal/apart.h"
 #include "internal/cpu.h"
 #include "internal/msr_switch.h"
 #include "internal/region_watch.h"
@@ -33,7 +34,7 @@ enum vmxc_status vmxsim_cpu_create(struct vmxsim_memory *memory,
 
     if (!memory || !profile)
         return VMXC_INVALID_INPUT;
-    created = calloc(1, sizeof(*created));
+    created = vmxsim_alloc_apart(sizeof(*created));
     if (!created)
         return VMXC_NO_MEMORY;
     if (vmxsim_snapshot_register(memory, created, offsetof(struct vmxsim_cpu, tlb)) != VMXC_OK) {

@@ -7,9 +7,22 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "internal/apart.h"
+
 #define ADDRESS_LIMIT (UINT64_C(1) << VMXC_MAXPHYADDR_LIMIT)
 
 /* ---- Host memory ---- */
+
+/* Large host pages would make each sparse write cost 2 MBytes of zeroing. Only a hint: may fail. */
+static void avoid_large_pages(void *pointer, uint64_t length)
+{
+#ifdef MADV_NOHUGEPAGE
+    (void)madvise(pointer, (size_t)length, MADV_NOHUGEPAGE);
+#else
+    (void)pointer;
+    (void)length;
+#endif
+}
 
 void *vmxsim_reserve(uint64_t length)
 {
@@ -19,10 +32,7 @@ void *vmxsim_reserve(uint64_t length)
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pointer == MAP_FAILED)
         return NULL;
-#ifdef MADV_NOHUGEPAGE
-    /* Large host pages would make each sparse write cost 2 MBytes of zeroing. Only a hint: may fail. */
-    (void)madvise(pointer, (size_t)length, MADV_NOHUGEPAGE);
-#endif
+    avoid_large_pages(pointer, length);
     return pointer;
 }
 
@@ -30,6 +40,15 @@ void vmxsim_release(void *pointer, uint64_t length)
 {
     if (pointer != NULL)
         (void)munmap(pointer, (size_t)length);
+}
+
+bool vmxsim_reserve_again(void *pointer, uint64_t length)
+{
+    if (mmap(pointer, (size_t)length, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+        return false;
+    avoid_large_pages(pointer, length);
+    return true;
 }
 
 /* ---- Construction ---- */
@@ -122,7 +141,7 @@ enum vmxc_status vmxsim_memory_create(const struct vmxsim_memory_config *config,
 {
     if (config == NULL || memory == NULL || config->ram == NULL || config->ram_count == 0)
         return vmxsim_error_set(error, VMXC_INVALID_INPUT, "a memory needs at least one RAM range");
-    struct vmxsim_memory *created = calloc(1, sizeof *created);
+    struct vmxsim_memory *created = vmxsim_alloc_apart(sizeof *created);
     if (created == NULL)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "no host memory for a simulated memory");
     const enum vmxc_status status = construct(created, config, error);
@@ -139,6 +158,7 @@ void vmxsim_memory_destroy(struct vmxsim_memory *memory)
     if (memory == NULL)
         return;
     vmxsim_snapshot_fini(memory);
+    vmxsim_frozen_leave(memory);
     vmxsim_frames_fini(&memory->frames);
     vmxsim_region_watch_fini(&memory->regions);
     for (size_t i = 0; i < memory->range_count; i++) {
@@ -391,6 +411,26 @@ void vmxsim_memory_write32(struct vmxsim_memory *memory, uint64_t hpa, uint32_t 
     write_word(memory, hpa, word, sizeof word);
 }
 
+/* ---- Arrays ---- */
+
+size_t vmxsim_memory_array_count(const struct vmxsim_memory *memory)
+{
+    return memory->range_count + 1;
+}
+
+struct vmxsim_array vmxsim_memory_array(struct vmxsim_memory *memory, size_t index)
+{
+    struct vmxsim_frames *const frames = &memory->frames;
+
+    if (index == memory->range_count)
+        return (struct vmxsim_array){.bytes = (uint8_t *)frames->state,
+                                     .length = vmxsim_frames_state_length(frames),
+                                     .track = &frames->track};
+    struct vmxsim_ram_range *const range = &memory->ranges[index];
+    return (struct vmxsim_array){
+        .bytes = range->bytes, .length = range->length, .track = &range->track};
+}
+
 /* ---- Touched pages ---- */
 
 void vmxsim_memory_each_touched(const struct vmxsim_memory *memory,
@@ -428,10 +468,25 @@ void vmxsim_memory_touched_pages(struct vmxsim_memory *memory,
     vmxsim_memory_each_touched(memory, visit_touched, &visitor);
 }
 
+/* Frozen content goes whole, and no page of it has to be copied to be cleared. */
+static void clear_array(const struct vmxsim_array *array, bool leave_frozen)
+{
+    if (leave_frozen && vmxsim_reserve_again(array->bytes, array->length))
+        vmxsim_track_forget(array->track);
+    else
+        vmxsim_track_clear(array->track, array->bytes);
+}
+
 void vmxsim_memory_reset(struct vmxsim_memory *memory)
 {
-    for (size_t i = 0; i < memory->range_count; i++)
-        vmxsim_track_clear(&memory->ranges[i].track, memory->ranges[i].bytes);
+    /* With a snapshot each page has to be saved before it is cleared. */
+    const bool leave_frozen = memory->frozen != NULL && !memory->snapshot.taken;
+    for (size_t i = 0; i < vmxsim_memory_array_count(memory); i++) {
+        const struct vmxsim_array array = vmxsim_memory_array(memory, i);
+        clear_array(&array, leave_frozen);
+    }
+    if (leave_frozen)
+        vmxsim_frozen_leave(memory);
     vmxsim_frames_reset(memory);
     vmxsim_tables_reset(memory);
     vmxsim_snapshot_note_handed_out(memory);

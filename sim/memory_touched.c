@@ -78,6 +78,37 @@ static bool next_in_word(const uint64_t *level, uint64_t index, uint64_t *found)
     return true;
 }
 
+/* The highest member of the word that holds `page`, which is one. */
+static uint64_t last_in_word(const struct vmxsim_page_set *set, uint64_t page)
+{
+    const uint64_t word = set->level[0][page / WORD_BITS];
+    return page / WORD_BITS * WORD_BITS + (WORD_BITS - 1) - (unsigned int)__builtin_clzll(word);
+}
+
+uint64_t vmxsim_page_set_count(const struct vmxsim_page_set *set)
+{
+    uint64_t count = 0;
+    for (uint64_t page = 0; vmxsim_page_set_next(set, page, &page);
+         page = last_in_word(set, page) + 1)
+        count += (unsigned int)__builtin_popcountll(set->level[0][page / WORD_BITS]);
+    return count;
+}
+
+void vmxsim_page_set_insert_all(struct vmxsim_page_set *set, const struct vmxsim_page_set *members)
+{
+    for (uint64_t page = 0; vmxsim_page_set_next(members, page, &page);
+         page = last_in_word(members, page) + 1) {
+        vmxsim_page_set_insert(set, page);
+        set->level[0][page / WORD_BITS] |= members->level[0][page / WORD_BITS];
+    }
+}
+
+void vmxsim_page_set_empty(struct vmxsim_page_set *set)
+{
+    for (uint64_t page = 0; vmxsim_page_set_next(set, page, &page); page++)
+        vmxsim_page_set_remove(set, page);
+}
+
 /*
  * Climbs until a word has a member at or above the index, then goes down along the lowest set bits. With words
  * of four bits, the search for a member from page 6 on that ends at page 28:

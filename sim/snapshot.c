@@ -136,17 +136,20 @@ enum vmxc_status vmxsim_memory_hand_back(struct vmxsim_memory *memory, uint64_t 
 
 static void stop_tracks(struct vmxsim_memory *memory)
 {
-    for (size_t i = 0; i < memory->range_count; i++)
-        vmxsim_track_stop(&memory->ranges[i].track, memory->ranges[i].length);
-    vmxsim_track_stop(&memory->frames.track, vmxsim_frames_state_length(&memory->frames));
+    for (size_t i = 0; i < vmxsim_memory_array_count(memory); i++) {
+        const struct vmxsim_array array = vmxsim_memory_array(memory, i);
+        vmxsim_track_stop(array.track, array.length);
+    }
 }
 
 /* Those that were started are stopped again by stop_tracks. */
 static enum vmxc_status start_tracks(struct vmxsim_memory *memory)
 {
-    for (size_t i = 0; i < memory->range_count; i++)
-        VMXC_TRY(vmxsim_track_start(&memory->ranges[i].track, memory->ranges[i].length));
-    return vmxsim_track_start(&memory->frames.track, vmxsim_frames_state_length(&memory->frames));
+    for (size_t i = 0; i < vmxsim_memory_array_count(memory); i++) {
+        const struct vmxsim_array array = vmxsim_memory_array(memory, i);
+        VMXC_TRY(vmxsim_track_start(array.track, array.length));
+    }
+    return VMXC_OK;
 }
 
 enum vmxc_status vmxsim_snapshot_take(struct vmxsim_memory *memory)
@@ -227,66 +230,4 @@ void vmxsim_snapshot_fini(struct vmxsim_memory *memory)
     vmxsim_region_watch_fini(&memory->snapshot.regions);
     free(memory->handles);
     free(memory->handed_out);
-}
-
-/* ---- Clones ---- */
-
-static enum vmxc_status create_alike(const struct vmxsim_memory *memory,
-                                     struct vmxsim_memory **clone, struct vmxsim_error *error)
-{
-    const struct vmxsim_frames *const frames = &memory->frames;
-    struct vmxsim_range *const ram = calloc(memory->range_count, sizeof *ram);
-
-    if (ram == NULL)
-        return vmxsim_error_set(error, VMXC_NO_MEMORY, "no host memory for a clone");
-    for (size_t i = 0; i < memory->range_count; i++)
-        ram[i] = (struct vmxsim_range){.base = memory->ranges[i].base,
-                                       .length = memory->ranges[i].length};
-    /* A memory of nothing but page 0 has no frames; the default finds none either. */
-    const struct vmxsim_memory_config config = {
-        .ram = ram,
-        .ram_count = memory->range_count,
-        .frames = {.base = frames->count != 0 ? frames->base : 0,
-                   .length = frames->count * VMXC_PAGE_SIZE},
-        .no_poison = !frames->poison,
-    };
-    const enum vmxc_status status = vmxsim_memory_create(&config, clone, error);
-    free(ram);
-    return status;
-}
-
-static void copy_touched(const struct vmxsim_ram_range *from, struct vmxsim_ram_range *to)
-{
-    for (uint64_t page = 0; vmxsim_page_set_next(&from->track.touched, page, &page); page++) {
-        const uint64_t offset = page * VMXC_PAGE_SIZE;
-        vmxsim_track_note(&to->track, to->bytes, page);
-        memcpy(to->bytes + offset, from->bytes + offset, VMXC_PAGE_SIZE);
-    }
-}
-
-static void copy_frames(const struct vmxsim_frames *from, struct vmxsim_frames *to)
-{
-    for (uint64_t page = 0; vmxsim_page_set_next(&from->track.touched, page, &page); page++) {
-        const uint64_t offset = page * VMXC_PAGE_SIZE;
-        vmxsim_track_note(&to->track, (const uint8_t *)to->state, page);
-        memcpy((uint8_t *)to->state + offset, (const uint8_t *)from->state + offset,
-               VMXC_PAGE_SIZE);
-    }
-    to->bump = from->bump;
-    to->free_head = from->free_head;
-}
-
-enum vmxc_status vmxsim_memory_clone(const struct vmxsim_memory *memory,
-                                     struct vmxsim_memory **clone, struct vmxsim_error *error)
-{
-    struct vmxsim_memory *created;
-
-    VMXC_TRY(create_alike(memory, &created, error));
-    for (size_t i = 0; i < memory->range_count; i++)
-        copy_touched(&memory->ranges[i], &created->ranges[i]);
-    copy_frames(&memory->frames, &created->frames);
-    created->injection = memory->injection;
-    created->stats = memory->stats;
-    *clone = created;
-    return VMXC_OK;
 }

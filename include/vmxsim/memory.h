@@ -98,9 +98,9 @@ bool vmxsim_memory_is_ram(const struct vmxsim_memory *memory, uint64_t hpa, uint
 
 /*
  * A raw pointer to the byte at `hpa`, good up to the end of its RAM range; NULL in a hole. The page of `hpa`
- * counts as written from then on, until a reset; before writing to another page, or after a reset, take a
- * pointer to that page (or call the HAL's mark_dirty): a write that nobody announced is not part of
- * digests and is not undone.
+ * counts as written from then on, until a reset, a clone, or a snapshot that is taken or restored; before writing to
+ * another page, or after one of these, take a pointer to that page (or call the HAL's mark_dirty): a write that nobody
+ * announced is not part of digests and clones and is not undone. Snapshot.h hands out pointers without this.
  */
 void *vmxsim_memory_pointer(struct vmxsim_memory *memory, uint64_t hpa);
 

@@ -11,7 +11,7 @@
  * libvmxcore calls before each store. Whoever writes through pointers of his own asks for them with
  * vmxsim_memory_hand_out: such pages count as written until they are handed back.
  *
- * One snapshot per memory at a time.
+ * One snapshot per memory at a time. A snapshot belongs to the memory that it was taken of; a clone has none.
  */
 #ifndef VMXSIM_SNAPSHOT_H
 #define VMXSIM_SNAPSHOT_H
@@ -32,7 +32,10 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_snapshot_take(struct vmxsim_memory *memo
 VMXC_MUST_CHECK enum vmxc_status vmxsim_snapshot_restore(struct vmxsim_memory *memory,
                                                          uint64_t *pages);
 
-/* Forgets the snapshot; the machine stays as it is. Without one, nothing happens. */
+/*
+ * Forgets the snapshot; the machine stays as it is. Without one, nothing happens. Up to 64 MBytes for each RAM range stay
+ * reserved for the next one.
+ */
 void vmxsim_snapshot_drop(struct vmxsim_memory *memory);
 
 bool vmxsim_snapshot_exists(const struct vmxsim_memory *memory);
@@ -58,11 +61,26 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_memory_hand_back(struct vmxsim_memory *m
 
 /*
  * A memory of its own with the same ranges and content, frames in use, counters and failure injection; no callbacks, no
- * handles, no snapshot. Costs what was ever written. The caller destroys it. Errors: VMXC_NO_MEMORY.
+ * handles, no snapshot. The caller destroys it, before or after the memory it was cloned from. Errors: VMXC_NO_MEMORY.
+ *
+ * Pages that neither has written since take host memory once, among all clones and clones of clones. The first clone freezes
+ * the content, which costs what was ever written; the next ones cost what was written since. A memory whose content is
+ * frozen holds a file descriptor. Where the host has no memfd_create, no more descriptors, or a limit on the length of files,
+ * clones are copies.
+ *
+ * To return to several states, keep a clone of each.
  */
-VMXC_MUST_CHECK enum vmxc_status vmxsim_memory_clone(const struct vmxsim_memory *memory,
+VMXC_MUST_CHECK enum vmxc_status vmxsim_memory_clone(struct vmxsim_memory *memory,
                                                      struct vmxsim_memory **clone,
                                                      struct vmxsim_error *error);
+
+/* Host memory behind RAM and the allocator's records that were written, in bytes. */
+struct vmxsim_memory_footprint {
+    uint64_t own;    /* for this memory alone, what its snapshot has saved included */
+    uint64_t shared; /* in common with clones, or with what is left of them */
+};
+
+struct vmxsim_memory_footprint vmxsim_memory_footprint(struct vmxsim_memory *memory);
 
 /* A processor in the same state on `memory`, a clone of its own memory. Errors: VMXC_INVALID_INPUT, VMXC_NO_MEMORY. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_cpu_clone(const struct vmxsim_cpu *cpu,

@@ -11,7 +11,9 @@
  *     memory_hal.c      struct vmxc_hal over the above
  *     memory_digest.c   digest of the content
  *     memory_report.c   frames in use, frames written after they were freed
- *     snapshot.c        snapshots and clones
+ *     memory_frozen.c   content that a memory shares with its clones
+ *     memory_clone.c    clones
+ *     snapshot.c        snapshots
  */
 #ifndef VMXSIM_INTERNAL_MEMORY_H
 #define VMXSIM_INTERNAL_MEMORY_H
@@ -27,6 +29,8 @@
  */
 void *vmxsim_reserve(uint64_t length);
 void vmxsim_release(void *pointer, uint64_t length);
+/* Makes a part of a reservation what it was at first, without writing to it. False: it is as it was. */
+VMXC_MUST_CHECK bool vmxsim_reserve_again(void *pointer, uint64_t length);
 
 /* ---- A set of page numbers ---- */
 
@@ -50,13 +54,18 @@ void vmxsim_page_set_remove(struct vmxsim_page_set *set, uint64_t page);
 
 /* Finds the lowest member that is at least `page`, which may be the number of pages; false: none. */
 bool vmxsim_page_set_next(const struct vmxsim_page_set *set, uint64_t page, uint64_t *found);
+uint64_t vmxsim_page_set_count(const struct vmxsim_page_set *set);
+/* Inserts all members of a set for as many pages; one step for 64 neighbours. */
+void vmxsim_page_set_insert_all(struct vmxsim_page_set *set, const struct vmxsim_page_set *members);
+/* Removes all members, in as many steps as there are. */
+void vmxsim_page_set_empty(struct vmxsim_page_set *set);
 
 static inline bool vmxsim_page_set_contains(const struct vmxsim_page_set *set, uint64_t page)
 {
     return (set->level[0][page / 64] >> page % 64 & 1) != 0;
 }
 
-/* ---- What was written to an array that a snapshot covers ---- */
+/* ---- What was written to an array that snapshots and clones cover ---- */
 
 /*
  *                 vmxsim_track_note, before the first write to a page
@@ -68,9 +77,11 @@ static inline bool vmxsim_page_set_contains(const struct vmxsim_page_set *set, u
 struct vmxsim_track {
     struct vmxsim_page_set touched; /* since creation or reset */
     struct vmxsim_page_set
-        dirty; /* since the snapshot was taken or restored; without one, as touched */
-    struct vmxsim_page_set saved; /* pages that `copy` holds */
-    uint8_t *copy;                /* as long as the array; NULL: there is no snapshot */
+        dirty; /* since the snapshot was taken or restored; the sets above and below know them */
+    struct vmxsim_page_set changed; /* since the content was frozen; no levels: it was not */
+    struct vmxsim_page_set saved;   /* pages that `copy` holds */
+    uint8_t *copy;                  /* as long as the array; NULL: there is no snapshot */
+    uint8_t *spare; /* the next snapshot's `copy`, with `saved` empty; NULL: none is kept */
 };
 
 VMXC_MUST_CHECK enum vmxc_status vmxsim_track_init(struct vmxsim_track *track, uint64_t length);
@@ -94,6 +105,15 @@ uint64_t vmxsim_track_restore(struct vmxsim_track *track, uint8_t *bytes);
 void vmxsim_track_stop(struct vmxsim_track *track, uint64_t length);
 /* Makes every touched page zero. */
 void vmxsim_track_clear(struct vmxsim_track *track, uint8_t *bytes);
+
+/* The whole array is zero again, by other means. There must be no snapshot. */
+void vmxsim_track_forget(struct vmxsim_track *track);
+
+/* The content is frozen from now on; without `thaw` it is until the end. Errors: VMXC_NO_MEMORY. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_track_freeze(struct vmxsim_track *track, uint64_t length);
+void vmxsim_track_thaw(struct vmxsim_track *track);
+/* What an array has to be given besides frozen content, if there is any, to be like this one. */
+const struct vmxsim_page_set *vmxsim_track_differences(const struct vmxsim_track *track);
 
 /* ---- RAM ---- */
 
@@ -161,6 +181,15 @@ struct vmxsim_snapshot {
     struct vmxsim_hazard hazards[VMXSIM_HAZARDS_KEPT];
 };
 
+/* An array that snapshots and clones cover. */
+struct vmxsim_array {
+    uint8_t *bytes;
+    uint64_t length;
+    struct vmxsim_track *track;
+};
+
+struct vmxsim_frozen; /* memory_frozen.c */
+
 struct vmxsim_memory {
     struct vmxsim_ram_range *ranges; /* ascending, never adjacent */
     size_t range_count, range_capacity;
@@ -175,6 +204,9 @@ struct vmxsim_memory {
     size_t handle_count, handle_capacity;
     struct vmxsim_handed_out *handed_out;
     size_t handed_out_count, handed_out_capacity;
+
+    struct vmxsim_frozen *frozen; /* what this memory and others have in common; NULL: nothing */
+    uint64_t copied; /* pages that were copied to clones since the content was frozen */
 
     struct vmxc_hal hal;
     void (*on_invalidate)(void *context, uint64_t eptp);
@@ -293,6 +325,10 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_tlb_keep(struct vmxsim_memory *memory);
 void vmxsim_tlb_return(struct vmxsim_memory *memory);
 void vmxsim_tlb_forget(struct vmxsim_memory *memory);
 
+/* The arrays: each range's bytes, then the states of the frames. */
+size_t vmxsim_memory_array_count(const struct vmxsim_memory *memory);
+struct vmxsim_array vmxsim_memory_array(struct vmxsim_memory *memory, size_t index);
+
 /* ---- memory_frames.c ---- */
 
 VMXC_MUST_CHECK enum vmxc_status vmxsim_frames_init(struct vmxsim_memory *memory,
@@ -317,6 +353,19 @@ bool vmxsim_frame_was_damaged(const struct vmxsim_frames *frames, uint64_t index
 void vmxsim_snapshot_note_handed_out(struct vmxsim_memory *memory);
 /* Gives back what belongs to snapshots; the memory is about to go. */
 void vmxsim_snapshot_fini(struct vmxsim_memory *memory);
+
+/* ---- memory_frozen.c ---- */
+
+/*
+ * Freezes the content of a memory as it is, instead of what was frozen before. False: the host cannot; nothing has
+ * changed.
+ */
+VMXC_MUST_CHECK bool vmxsim_frozen_make(struct vmxsim_memory *memory);
+/* A new memory with the same arrays holds the frozen content too. Errors: VMXC_NO_MEMORY; it must be destroyed then. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_frozen_share(const struct vmxsim_memory *memory,
+                                                     struct vmxsim_memory *with);
+/* The memory, whose arrays may be mapped still, is done with the frozen content. */
+void vmxsim_frozen_leave(struct vmxsim_memory *memory);
 
 /* ---- memory_hal.c ---- */
 

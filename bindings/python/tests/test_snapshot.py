@@ -8,6 +8,7 @@ import pytest
 
 from vmxsim import (Cpu, Entered, EptViolation, FaultResult, Instruction, Intercept, Machine, Region, Translation, Vmcs, VmExit,
                     VmxMode, errors)
+from vmxsim.memory import Footprint
 
 
 def test_a_restore_needs_a_snapshot(machine: Machine) -> None:
@@ -145,3 +146,42 @@ def test_a_clone_goes_its_own_way(machine: Machine) -> None:
             child.close()
         assert twin.frames.leak_report() == "" and not twin.frames.damaged()
     assert not space.closed and machine.frames.in_use
+
+
+def test_clones_share_what_nobody_writes() -> None:
+    with Machine(ram="64M") as machine:
+        machine.memory.write(0, b"x" * (16 << 20))
+        with machine.clone() as one, machine.clone() as other, one.clone() as third:
+            for twin in (one, other, third):
+                assert twin.memory.footprint == Footprint(own=0, shared=16 << 20)
+            one.memory.write(0x1000, b"y" * 8192)
+            with third.memory.view(0x1000, 4096) as view:
+                view[0] = 7
+            assert one.memory.footprint.own == 8192 and third.memory.footprint.own == 4096
+            assert machine.memory.read(0x1000, 8192) == other.memory.read(0x1000, 8192) == b"x" * 8192
+            machine.memory.write(0x3000, b"z")
+            assert third.memory.read(0x1000, 0x2001) == b"\x07" + b"x" * 0x2000
+        assert machine.memory.footprint.own == 4096
+
+
+def test_a_view_is_part_of_every_clone() -> None:
+    with Machine(ram="4M") as machine:
+        machine.memory.write(0, b"x" * (1 << 20))
+        view = machine.memory.view(0x3000, 4096)
+        for value in (1, 2, 3):
+            view[5] = value
+            with machine.clone() as twin:
+                assert twin.memory.read(0x3005, 1) == bytes([value])
+                view[5] = 0
+                assert twin.memory.read(0x3005, 1) == bytes([value])
+        del view
+
+
+def test_a_view_is_restored_each_time_until_it_is_gone(machine: Machine) -> None:
+    view = machine.memory.view(0x3000, 0x2000)
+    machine.snapshot()
+    assert [machine.restore() for _ in range(3)] == [2, 2, 2]
+    del view
+    gc.collect()
+    assert [machine.restore() for _ in range(2)] == [2, 0]
+    machine.drop_snapshot()

@@ -266,7 +266,10 @@ class Machine(Resource):
         self._remembered = []
 
     def clone(self) -> Machine:
-        """A machine of its own in the same state, with a twin of every open object on this one: `twin_of` finds it."""
+        """A machine of its own in the same state, with a twin of every open object on this one: `twin_of` finds it.
+
+        Pages that neither writes are in host memory once (`Memory.footprint`). The snapshot is not cloned.
+        """
         self._check_open()
         twin = Machine.__new__(Machine)
         found, error = ffi.new("struct vmxsim_memory **"), ffi.new("struct vmxsim_error *")

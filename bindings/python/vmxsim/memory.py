@@ -14,7 +14,7 @@ from vmxsim.errors import InvalidInput, check
 if typing.TYPE_CHECKING:
     from vmxsim.machine import Machine
 
-__all__ = ["Frame", "FrameAllocator", "FrameStats", "Leak", "Memory", "TraceEvent"]
+__all__ = ["Footprint", "Frame", "FrameAllocator", "FrameStats", "Leak", "Memory", "TraceEvent"]
 
 PAGE_SIZE = 4096
 _LABELS: dict[str, typing.Any] = {}  # the HAL keeps pointers to labels
@@ -41,6 +41,16 @@ class FrameStats:
     hole_reads: int
     hole_writes: int
     invalidations: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Footprint:
+    """Host memory behind what was written, in bytes."""
+
+    own: int
+    """For this machine alone, what its snapshot has saved included."""
+    shared: int
+    """In common with clones."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,6 +191,21 @@ class Memory:
     def live_views(self) -> int:
         """Views that something still refers to."""
         return len(self._views)
+
+    @property
+    def footprint(self) -> Footprint:
+        """What the machine's memory costs the host: a clone's is `shared` until one of the two writes.
+
+        >>> with Machine(ram="64M") as machine:
+        ...     machine.memory.write(0, bytes(1 << 20))
+        ...     with machine.clone() as twin:
+        ...         twin.memory.write64(0x5000, 7)
+        ...         twin.memory.footprint
+        Footprint(own=4096, shared=1044480)
+        """
+        self._machine._check_open()
+        raw = lib.vmxsim_memory_footprint(self._raw)
+        return Footprint(int(raw.own), int(raw.shared))
 
     def touched_pages(self) -> list[int]:
         """Addresses of the 4-KByte pages that may have been written, ascending."""
