@@ -259,6 +259,31 @@ static const struct {
     {F(GUEST_CR0), 0x80000021, 0x80000031, 0},
 };
 
+/* Bases of unusable registers: the manual promises zeros in bits 63:32 of SS, DS and ES, and nothing of FS and GS. */
+static const struct {
+    uint16_t rights, base;
+    uint64_t entered, saved;
+} unusable[] = {
+    {F(GUEST_ES_ACCESS_RIGHTS), F(GUEST_ES_BASE), 0x123456789abc, 0x56789abc},
+    {F(GUEST_SS_ACCESS_RIGHTS), F(GUEST_SS_BASE), 0x123456789abc, 0x56789abc},
+    {F(GUEST_DS_ACCESS_RIGHTS), F(GUEST_DS_BASE), 0x123456789abc, 0x56789abc},
+    {F(GUEST_FS_ACCESS_RIGHTS), F(GUEST_FS_BASE), 0x123456789abc, 0x123456789abc},
+    {F(GUEST_GS_ACCESS_RIGHTS), F(GUEST_GS_BASE), 0x123456789abc, 0x123456789abc},
+    {F(GUEST_LDTR_ACCESS_RIGHTS), F(GUEST_LDTR_BASE), 0x1ff456789abcdef0, 0xfff456789abcdef0},
+    {F(GUEST_LDTR_ACCESS_RIGHTS), F(GUEST_LDTR_BASE), 0x1ee456789abcdef0, 0x00e456789abcdef0},
+};
+
+START_TEST(bases_of_unusable_registers_come_back_as_promised)
+{
+    vmcs.value[unusable[_i].rights] = 0x10000;
+    vmcs.value[unusable[_i].base] = unusable[_i].entered;
+    launch();
+    leave();
+    vmcs.value[unusable[_i].base] = unusable[_i].saved;
+    check_guest_area(&vmcs);
+}
+END_TEST
+
 START_TEST(some_fields_come_back_normalised)
 {
     vmcs.value[normalised[_i].ordinal] = normalised[_i].entered;
@@ -364,6 +389,40 @@ START_TEST(an_injected_event_is_not_injected_again)
 }
 END_TEST
 
+/* "IA-32e mode guest" follows the guest, on processors that save it (IA32_VMX_MISC, bit 5). */
+START_TEST(the_mode_of_the_guest_is_saved)
+{
+    const struct msr_change never = {.msr = 0x485, .clear = VMXC_BIT(5)};
+    const bool saves = _i & 1, enters = _i & 2;
+    struct vmxsim_outcome outcome;
+    tear_down();
+    insn_machine_init(&machine, "everything", saves ? NULL : &never);
+    vmcs = valid_vmcs(enters ? PROTECTED : LONG64);
+    VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(31);
+    VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |=
+        VMXC_BIT(1) | VMXC_BIT(7); /* EPT, unrestricted guest */
+    VMXSIM_VMCS(&vmcs, EPT_POINTER) = 0x30000 | 0x1e;
+    VMXSIM_VMCS(&vmcs, VM_ENTRY_CONTROLS) |= VMXC_BIT(15); /* load IA32_EFER */
+    VMXSIM_VMCS(&vmcs, GUEST_IA32_EFER) = enters ? 0 : 0x500;
+    VMXSIM_VMCS(&vmcs, GUEST_CS_ACCESS_RIGHTS) = 0xc09b;
+    if (enters) { /* paging is off, LME is 1: turning it on is all that lacks */
+        VMXSIM_VMCS(&vmcs, GUEST_CR0) &= ~VMXC_CR0_PG;
+        VMXSIM_VMCS(&vmcs, GUEST_CR4) |= VMXC_CR4_PAE;
+        VMXSIM_VMCS(&vmcs, GUEST_IA32_EFER) = 0x100;
+    }
+    VMXSIM_VMCS(&vmcs, CR0_GUEST_HOST_MASK) = 0;
+    launch();
+    const uint64_t cr0 = VMXSIM_VMCS(&vmcs, GUEST_CR0);
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 0, 0, cr0 ^ VMXC_CR0_PG, &outcome),
+                     VMXC_OK);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    leave();
+    const uint64_t before = VMXSIM_VMCS(&vmcs, VM_ENTRY_CONTROLS);
+    const uint64_t after_exit = VMXSIM_VMCS(after(), VM_ENTRY_CONTROLS);
+    ck_assert_uint_eq(after_exit, saves ? before ^ VMXC_BIT(9) : before);
+}
+END_TEST
+
 /* ---- Host state ---- */
 
 START_TEST(the_host_gets_its_registers)
@@ -392,6 +451,8 @@ START_TEST(the_host_gets_its_registers)
     ck_assert_uint_eq(host->segment[VMXSIM_CS].access_rights, 0xa09b);
     ck_assert_uint_eq(host->segment[VMXSIM_CS].limit, 0xffffffff);
     ck_assert_uint_eq(host->segment[VMXSIM_DS].access_rights, 0x10000);
+    for (int segment = VMXSIM_ES; segment <= VMXSIM_DS; segment++)
+        ck_assert_uint_eq(host->segment[segment].base, 0);
     ck_assert_uint_eq(host->segment[VMXSIM_FS].access_rights, 0xc093);
     ck_assert_uint_eq(host->segment[VMXSIM_FS].base, 0x1111);
     ck_assert_uint_eq(host->segment[VMXSIM_TR].access_rights, 0x8b);
@@ -408,6 +469,16 @@ START_TEST(the_host_keeps_the_cache_bits_of_cr0)
     launch();
     leave();
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).cr0, 0x80000031);
+    ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer & 0x500, 0x500);
+}
+END_TEST
+
+/* Without "load IA32_EFER" the host's mode decides about LMA and LME. */
+START_TEST(a_64_bit_host_is_in_ia32e_mode_after_any_guest)
+{
+    vmcs = valid_vmcs(PROTECTED);
+    launch();
+    leave();
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer & 0x500, 0x500);
 }
 END_TEST
@@ -561,6 +632,16 @@ START_TEST(controls_that_are_not_modelled_are_refused)
 END_TEST
 
 /* From a guest action to the host: MOV to CR0 is decided, performed and visible. */
+START_TEST(controls_that_are_not_activated_do_not_count)
+{
+    VMXSIM_VMCS(&vmcs, PRIMARY_VM_EXIT_CONTROLS) &= ~VMXC_BIT(31);
+    VMXSIM_VMCS(&vmcs, SECONDARY_VM_EXIT_CONTROLS) = VMXC_BIT(0);
+    launch();
+    leave();
+    ck_assert_int_eq(vmxsim_cpu_vmx_state(machine.cpu).mode, VMXSIM_VMX_ROOT);
+}
+END_TEST
+
 START_TEST(an_action_can_be_decided_and_then_performed)
 {
     const struct vmxsim_exit_context context = {.instruction_length = 3};
@@ -589,6 +670,7 @@ int main(void)
     tcase_add_test(refusals, no_instruction_has_16_bytes);
     tcase_add_test(refusals, a_guest_cannot_be_loaded_over_a_current_vmcs);
     tcase_add_test(refusals, controls_that_are_not_modelled_are_refused);
+    tcase_add_test(refusals, controls_that_are_not_activated_do_not_count);
 
     tcase_add_loop_test(information, the_instruction_length_is_recorded_where_it_is_defined, 0,
                         COUNT(lengths));
@@ -604,10 +686,14 @@ int main(void)
                         COUNT(pending_debug));
     tcase_add_loop_test(saving, the_preemption_timer_is_saved_by_its_control, 0, 2);
     tcase_add_test(saving, an_injected_event_is_not_injected_again);
+    tcase_add_loop_test(saving, bases_of_unusable_registers_come_back_as_promised, 0,
+                        COUNT(unusable));
+    tcase_add_loop_test(saving, the_mode_of_the_guest_is_saved, 0, 4);
 
     tcase_add_test(loading, the_host_gets_its_registers);
     tcase_add_test(loading, the_host_keeps_the_cache_bits_of_cr0);
     tcase_add_loop_test(loading, efer_and_the_shadow_stack_are_loaded_by_their_controls, 0, 2);
+    tcase_add_test(loading, a_64_bit_host_is_in_ia32e_mode_after_any_guest);
     tcase_add_test(loading, the_host_can_be_entered_again);
     tcase_add_test(loading, msrs_are_stored_before_and_loaded_after_the_host_state);
     tcase_add_test(loading, a_host_with_pae_paging_gets_its_pdptes);

@@ -330,6 +330,13 @@ START_TEST(what_accesses_do_not_model_is_refused)
     load();
     ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 3, 0, VMXC_CR3_LAM_U48, &outcome),
                      VMXC_UNSUPPORTED);
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 3, 0, VMXC_CR3_LAM_U57, &outcome),
+                     VMXC_UNSUPPORTED);
+    ck_assert_int_eq(
+        vmxsim_guest_mov_to_cr(machine.cpu, 4, 0, CR4_GUEST | VMXC_CR4_LAM_SUP, &outcome),
+        VMXC_UNSUPPORTED);
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 4, 0, CR4_GUEST | VMXC_CR4_LASS, &outcome),
+                     VMXC_UNSUPPORTED);
 }
 END_TEST
 
@@ -477,6 +484,9 @@ START_TEST(mov_dr_without_an_exit_faults)
     ck_assert_int_eq(vmxsim_guest_mov_to_dr(machine.cpu, 7, 0, UINT64_C(1) << 32, &outcome),
                      VMXC_OK);
     expect_guest_fault(&outcome, VMXC_VECTOR_GP);
+    ck_assert_int_eq(vmxsim_guest_mov_to_dr(machine.cpu, 6, 0, UINT64_C(1) << 32, &outcome),
+                     VMXC_OK);
+    expect_guest_fault(&outcome, VMXC_VECTOR_GP);
     machine_set_cpl(&machine, 3);
     load();
     ck_assert_int_eq(vmxsim_guest_mov_from_dr(machine.cpu, 0, 0, &outcome), VMXC_OK);
@@ -516,7 +526,19 @@ START_TEST(general_detect_raises_db)
         ck_assert_int_eq(outcome.rule, VMXSIM_RULE_DR_DETECT);
         ck_assert_uint_eq(outcome.qualification, intercepted ? 0x2000 : 0);
         ck_assert_uint_eq(field(VMXC_VMCS_GUEST_DR7), intercepted ? 0x2400 : 0x400);
+        /* BD in DR6 is for the guest's handler: an exit leaves it to the hypervisor. */
+        if (!intercepted)
+            ck_assert_uint_eq(dr(6), 0xffff2ff0);
     }
+}
+END_TEST
+
+START_TEST(outside_64_bit_mode_debug_registers_have_32_bits)
+{
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CS_ACCESS_RIGHTS) = 0xc09b;
+    load();
+    ck_assert_int_eq(vmxsim_guest_mov_to_dr(machine.cpu, 1, 0, 0x80000000, &outcome), VMXC_OK);
+    ck_assert_uint_eq(dr(1), 0x80000000);
 }
 END_TEST
 
@@ -564,6 +586,7 @@ int main(void)
     tcase_add_test(debug, mov_dr_without_an_exit_faults);
     tcase_add_test(debug, debug_registers_keep_what_is_written);
     tcase_add_test(debug, general_detect_raises_db);
+    tcase_add_test(debug, outside_64_bit_mode_debug_registers_have_32_bits);
 
     return run_suite(suite);
 }
