@@ -75,6 +75,11 @@ START_TEST(control_and_debug_registers)
     ck_assert_int_eq(vmxc_exit_cr(0xfff10070, &cr), VMXC_OK); /* LMSW of memory that holds FFF1H */
     ck_assert(cr.access == VMXC_CR_ACCESS_LMSW && cr.lmsw_memory && cr.lmsw_source == 0xfff1);
 
+    ck_assert_int_eq(vmxc_exit_cr(0xfff10030, &cr), VMXC_OK); /* of a register */
+    ck_assert(!cr.lmsw_memory && cr.lmsw_source == 0xfff1);
+    ck_assert_int_eq(vmxc_exit_cr(0x40, &cr), VMXC_OK); /* of memory that holds 0 */
+    ck_assert(cr.lmsw_memory && cr.lmsw_source == 0);
+
     const struct vmxc_exit_dr dr = vmxc_exit_dr(0x717); /* MOV RDI, DR7 */
     ck_assert(dr.dr == 7 && dr.from_dr && dr.gpr == VMXC_GPR_RDI);
 }
@@ -349,6 +354,13 @@ START_TEST(a_nested_fault_from_the_vmcs)
     ck_assert_int_eq(vmxc_exit_read_nested_fault(&mock.ops, mode, &fault), VMXC_OK);
     ck_assert(fault.gpa == 0x5008 && fault.linear == 0x405008 && fault.access == VMXC_MAP_WRITE);
     ck_assert(fault.nmi_unblocking && fault.shadow_stack && fault.asynchronous);
+    for (unsigned bit = 12; bit <= 16; bit++) { /* each bit has its member */
+        *field(VMXC_VMCS_EXIT_QUALIFICATION) = UINT64_C(1) << bit;
+        ck_assert_int_eq(vmxc_exit_read_nested_fault(&mock.ops, mode, &fault), VMXC_OK);
+        ck_assert_int_eq(fault.nmi_unblocking, bit == 12);
+        ck_assert_int_eq(fault.shadow_stack, bit == 13);
+        ck_assert_int_eq(fault.asynchronous, bit == 16);
+    }
     mock.absent_field = VMXC_VMCS_GUEST_PHYSICAL_ADDRESS;
     ck_assert_int_eq(vmxc_exit_read_nested_fault(&mock.ops, mode, &fault), VMXC_UNSUPPORTED);
 }

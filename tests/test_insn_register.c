@@ -59,6 +59,7 @@ static const struct move cr0_moves[] = {
     {0x80000031, 0x2020, 0x500, true, 0xe0050033, VMXSIM_INSN_NONE},
     {0x80000031, 0x2020, 0, false, 0x31, VMXSIM_INSN_NONE},
     {0x31, 0x2000, 0, false, 0x80000031, VMXSIM_INSN_NONE},
+    {0x80010031, 0x802020, 0x500, false, 0x80010033, VMXSIM_INSN_NONE}, /* CET and WP stay */
 };
 
 START_TEST(cr0_accepts_what_the_mode_allows)
