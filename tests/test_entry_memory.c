@@ -269,6 +269,8 @@ static const struct msr_case msr_cases[] = {
     {0xd90, 4, R(MSRLD_GP), NULL},
     {0xda0, 0xdd00, FINE, NULL},
     {0xda0, 1, R(MSRLD_GP), NULL},
+    {0xda0, VMXC_BIT(38), R(MSRLD_GP), NULL},
+    {0xda0, VMXC_BIT(63), R(MSRLD_GP), NULL},
     {0xda0, 0, FINE, "icelake"},
     {0x14ce, 1, FINE, NULL},
     {0x14ce, 0, R(MSRLD_GP), "icelake"},
