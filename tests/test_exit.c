@@ -583,8 +583,10 @@ static void load_32bit_host(uint64_t pdpte)
     vmcs = valid_vmcs(PROTECTED);
     VMXSIM_VMCS(&vmcs, PRIMARY_VM_EXIT_CONTROLS) &= ~VMXC_BIT(9);
     VMXSIM_VMCS(&vmcs, HOST_CR4) = 0x2020;
-    VMXSIM_VMCS(&vmcs, HOST_CR3) = PDPT;
-    vmxsim_memory_write64(machine.memory, PDPT + 24, pdpte);
+    VMXSIM_VMCS(&vmcs, HOST_CR3) = PDPT + 0x38; /* 32 bytes behind PDPT, and cache bits */
+    for (unsigned i = 0; i < 3; i++)
+        vmxsim_memory_write64(machine.memory, PDPT + 0x20 + 8 * i, 0x1001 + 0x1000 * i);
+    vmxsim_memory_write64(machine.memory, PDPT + 0x20 + 24, pdpte);
     ck_assert_int_eq(vmxsim_cpu_load_guest(machine.cpu, &vmcs, &error), VMXC_OK);
 }
 
@@ -593,6 +595,8 @@ START_TEST(a_host_with_pae_paging_gets_its_pdptes)
     load_32bit_host(0x5001);
     leave();
     ck_assert_int_eq(abort_indicator, VMXC_VMX_ABORT_NONE);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_uint_eq(vmxsim_cpu_host_state(machine.cpu)->pdpte[i], 0x1001 + 0x1000 * i);
     ck_assert_uint_eq(vmxsim_cpu_host_state(machine.cpu)->pdpte[3], 0x5001);
     ck_assert_uint_eq(vmxsim_cpu_host_state(machine.cpu)->segment[VMXSIM_CS].access_rights, 0xc09b);
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer & 0x500, 0);

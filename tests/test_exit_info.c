@@ -449,11 +449,11 @@ END_TEST
 
 START_TEST(injected_events)
 {
-    const struct vmxc_event fault = {.type = VMXC_INTERRUPTION_TYPE_HARDWARE_EXCEPTION,
-                                     .vector = 14,
-                                     .has_error_code = true,
-                                     .error_code = 7};
-    const struct vmxc_event call = {
+    struct vmxc_event fault = {.type = VMXC_INTERRUPTION_TYPE_HARDWARE_EXCEPTION,
+                               .vector = 14,
+                               .has_error_code = true,
+                               .error_code = 7};
+    struct vmxc_event call = {
         .type = VMXC_INTERRUPTION_TYPE_SOFTWARE_INTERRUPT, .vector = 0x80, .instruction_length = 2};
 
     ck_assert_int_eq(vmxc_event_inject(&mock.ops, &fault), VMXC_OK);
@@ -462,6 +462,13 @@ START_TEST(injected_events)
     ck_assert_int_eq(vmxc_event_inject(&mock.ops, &call), VMXC_OK);
     ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_INTERRUPTION_INFO), 0x80000480);
     ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_INSTRUCTION_LENGTH), 2);
+    /* 0 is an error code, and a length, like any other. */
+    fault.error_code = 0;
+    call.instruction_length = 0;
+    ck_assert_int_eq(vmxc_event_inject(&mock.ops, &fault), VMXC_OK);
+    ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE), 0);
+    ck_assert_int_eq(vmxc_event_inject(&mock.ops, &call), VMXC_OK);
+    ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_INSTRUCTION_LENGTH), 0);
 
     *field(VMXC_VMCS_VM_ENTRY_INTERRUPTION_INFO) = 0;
     mock.absent_field = VMXC_VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE;

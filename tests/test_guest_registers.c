@@ -269,6 +269,36 @@ START_TEST(pdptes_are_read_through_ept)
 }
 END_TEST
 
+/* CR3 names the table by bits 31:5: four entries of 8 bytes anywhere in a page. */
+START_TEST(pdptes_are_aligned_to_32_bytes)
+{
+    static const uint32_t fields[] = {VMXC_VMCS_GUEST_PDPTE0, VMXC_VMCS_GUEST_PDPTE1,
+                                      VMXC_VMCS_GUEST_PDPTE2, VMXC_VMCS_GUEST_PDPTE3};
+    machine_new_ept(&machine, 4, 0);
+    machine_ept_map(&machine, 0x600000, PDPT, 1);
+    for (unsigned i = 0; i < 4; i++)
+        machine_write(&machine, PDPT + 0xfe0 + 8 * i, (uint64_t)(0x7001 + 0x1000 * i));
+    load_pae();
+    expect_guest_complete(mov_to_cr(3, 0x600fff));
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(field(fields[i]), 0x7001 + 0x1000 * i);
+}
+END_TEST
+
+START_TEST(without_ept_a_vm_entry_reads_the_pdptes_from_memory)
+{
+    const struct vmxsim_access access = {
+        .type = VMXSIM_ACCESS_READ, .linear = 0xc0000000, .size = 1};
+    machine_write(&machine, PDPT + 0x38, 0x510001); /* the fourth of the table at PDPT + 20H */
+    machine_write(&machine, 0x510000, 0x12400083);  /* a 2-MByte page */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = PDPT + 0x38;
+    load_pae();
+    outcome = machine_access_as(&machine, &access, NULL);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page[0].hpa, 0x12400000);
+}
+END_TEST
+
 START_TEST(cr4_loads_the_pdptes_if_paging_bits_change)
 {
     machine_write(&machine, 0, 0x1003); /* CR3 is 0 */
@@ -568,6 +598,8 @@ int main(void)
     tcase_add_test(control, cr3_loads_the_pdptes_of_pae_paging);
     tcase_add_test(control, a_bad_pdpte_faults_and_changes_nothing);
     tcase_add_test(control, pdptes_are_read_through_ept);
+    tcase_add_test(control, pdptes_are_aligned_to_32_bytes);
+    tcase_add_test(control, without_ept_a_vm_entry_reads_the_pdptes_from_memory);
     tcase_add_test(control, cr4_loads_the_pdptes_if_paging_bits_change);
     tcase_add_loop_test(control, cr3_targets_do_not_exit, 0, COUNT(targets));
     tcase_add_test(control, reading_cr3_exits_by_its_control);
