@@ -478,6 +478,8 @@ static void run_case(const struct test_case *test)
 static const struct test_case optional_cases[] = {
     {"advanced debugging of transactions", RICH, .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0xffc7}}},
     {"FREEZE_WHILE_SMM as IA32_PERF_CAPABILITIES says", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0x4000}}, .broken = {R(GUEST_DEBUGCTL_RSVD)}},
+    {"freezing on PMI takes version 2", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0x800}}, .broken = {R(GUEST_DEBUGCTL_RSVD)}},
+    {"freezing counters, too", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0x1000}}, .broken = {R(GUEST_DEBUGCTL_RSVD)}},
     {"performance metrics", RICH, .set = {ENTRY(VMXC_ENTRY_LOAD_PERF_GLOBAL_CTRL), {F(GUEST_IA32_PERF_GLOBAL_CTRL), VMXC_BIT(48)}}},
     {"no performance metrics", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_PERF_GLOBAL_CTRL), {F(GUEST_IA32_PERF_GLOBAL_CTRL), VMXC_BIT(48)}}, .broken = {R(GUEST_PGC_RSVD)}},
     {"a gap among the fixed counters", RICH, .set = {ENTRY(VMXC_ENTRY_LOAD_PERF_GLOBAL_CTRL), {F(GUEST_IA32_PERF_GLOBAL_CTRL), VMXC_BIT(36)}}, .broken = {R(GUEST_PGC_RSVD)}},
