@@ -222,7 +222,7 @@ def parse():
     parser.add_argument("--seed", type=int, default=1, help="of the choice (default 1)")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at the same time (default 2)")
     parser.add_argument("--without", action="append", default=[], metavar="TEST", help="do not run this test; may be repeated")
-    parser.add_argument("--again", metavar="FILE", help="only what survived in an earlier run with the same choice, of which this is the output")
+    parser.add_argument("--again", metavar="FILE", help="only what survived in the run with this output (--json)")
     parser.add_argument("--list", action="store_true", help="only say how many changes each file has")
     parser.add_argument("--json", action="store_true", help="one line for each mutant, as JSON")
     return parser.parse_args()
@@ -237,10 +237,11 @@ def main():
     build = planting.Build(arguments.build)
     finders = {name: finder for name, finder in build.finders().items() if name not in arguments.without}
     planting.measure(finders, arguments.jobs)
-    hunt, mutants, results = Hunt(build, finders), choose(arguments.files, arguments.count, arguments.seed), []
+    count = 0 if arguments.again else arguments.count
+    hunt, mutants, results = Hunt(build, finders), choose(arguments.files, count, arguments.seed), []
     if arguments.again:
         mutants = again(mutants, survivors_of(arguments.again))
-    print(f"seed {arguments.seed}: {len(mutants)} mutants of {len(arguments.files)} files", file=sys.stderr)
+    print(f"seed {arguments.seed}: {len(mutants)} mutants of {len(arguments.files)} files", file=sys.stderr, flush=True)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for mutant, (verdict, seconds) in zip(mutants, pool.map(hunt.judge, mutants)):
             results.append(describe(mutant, verdict, seconds))
