@@ -399,6 +399,8 @@ static const struct profile_change poor_changes[] = {
     {"cpuid", "0x7.0", "[\"0x0\", \"0x0\", \"0x80\", \"0x80000\"]"},
     {"cpuid", "0xa.0", "[\"0x1\", \"0x0\", \"0x0\", \"0x0\"]"},
     {"msr", "0x345", "\"0x0\""},
+    {"msr", "0x480",
+     "\"0x4da100000000001\""}, /* error codes are delivered by those exceptions that have one */
 };
 
 static struct vmxsim_profile *rich, *poor;
@@ -543,6 +545,39 @@ START_TEST(reserved_bits_follow_the_profile)
 }
 END_TEST
 
+/* #DF, #TS, #NP, #SS, #GP, #PF, #AC and, where there is CET, #CP: the exceptions that push an error code. */
+START_TEST(injected_exceptions_have_the_error_code_that_is_theirs)
+{
+    const uint64_t with_code = VMXC_BIT(8) | VMXC_BITS(14, 10) | VMXC_BIT(17);
+    for (unsigned vector = 0; vector < 32; vector++) {
+        for (unsigned cet = 0; cet < 2; cet++) {
+            for (unsigned delivers = 0; delivers < 2; delivers++) {
+                const bool has = vector == 21 ? cet : with_code >> vector & 1;
+                const uint64_t info = UINT64_C(0x80000300) | delivers << 11 | vector;
+                const struct test_case test = {
+                    .name = "injected exception",
+                    .profile = cet ? "poor" : "icelake",
+                    .set = {{F(VM_ENTRY_INTERRUPTION_INFO), info}},
+                    .broken = {has == (bool)delivers ? 0 : R(CTL_INJ_EC_VECTOR)}};
+                run_case(&test);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_processor_is_in_64_bit_vmx_root_operation_unless_told_otherwise)
+{
+    const struct vmxsim_entry_processor processor = vmxsim_entry_processor_default(0x5000);
+    ck_assert_uint_eq(processor.cr0, 0x80000031);
+    ck_assert_uint_eq(processor.cr4, 0x2020);
+    ck_assert_uint_eq(processor.efer, 0x500);
+    ck_assert_uint_eq(processor.rflags, 2);
+    ck_assert_uint_eq(processor.current_vmcs, 0x5000);
+    ck_assert(processor.in_vmx && processor.code_64bit && !processor.in_smm && !processor.launched);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("entry_state");
@@ -555,6 +590,8 @@ static Suite *suite(void)
     tcase_add_test(cases, guest_rip);
     tcase_add_test(cases, guest_non_register);
     tcase_add_test(cases, reserved_bits_follow_the_profile);
+    tcase_add_test(cases, injected_exceptions_have_the_error_code_that_is_theirs);
+    tcase_add_test(cases, a_processor_is_in_64_bit_vmx_root_operation_unless_told_otherwise);
     tcase_add_test(cases, valid_states_break_nothing);
     suite_add_tcase(s, cases);
     return s;
