@@ -188,6 +188,19 @@ static const struct test_case register_cases[] = {
 
 /* clang-format off */
 static const struct test_case segment_cases[] = {
+    {"virtual-8086: access rights have one value, their parts no rules: CS type", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0xf2}}, .broken = {R(SEG_V86_AR)}},
+    {"SS type", .base = V86, .set = {{F(GUEST_SS_ACCESS_RIGHTS), 0xf1}}, .broken = {R(SEG_V86_AR)}},
+    {"DS not accessed", .base = V86, .set = {{F(GUEST_DS_ACCESS_RIGHTS), 0xf2}}, .broken = {R(SEG_V86_AR)}},
+    {"ES code, not readable", .base = V86, .set = {{F(GUEST_ES_ACCESS_RIGHTS), 0xf9}}, .broken = {R(SEG_V86_AR)}},
+    {"CS a system segment", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0xe3}}, .broken = {R(SEG_V86_AR)}},
+    {"ES a system segment", .base = V86, .set = {{F(GUEST_ES_ACCESS_RIGHTS), 0xe3}}, .broken = {R(SEG_V86_AR)}},
+    {"CS not present", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0x73}}, .broken = {R(SEG_V86_AR)}},
+    {"FS not present", .base = V86, .set = {{F(GUEST_FS_ACCESS_RIGHTS), 0x73}}, .broken = {R(SEG_V86_AR)}},
+    {"GS with reserved bits", .base = V86, .set = {{F(GUEST_GS_ACCESS_RIGHTS), 0x1f3}}, .broken = {R(SEG_V86_AR)}},
+    {"DS with page granularity", .base = V86, .set = {{F(GUEST_DS_ACCESS_RIGHTS), 0x80f3}}, .broken = {R(SEG_V86_AR)}},
+    {"SS with DPL 0", .base = V86, .set = {{F(GUEST_SS_ACCESS_RIGHTS), 0x93}}, .broken = {R(SEG_V86_AR)}},
+    {"DS with DPL 0", .base = V86, .set = {{F(GUEST_DS_ACCESS_RIGHTS), 0x93}}, .broken = {R(SEG_V86_AR)}},
+    {"CS non-conforming code with another DPL", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0x9b}}, .broken = {R(SEG_V86_AR)}},
     {"TI of TR", .set = {{F(GUEST_TR_SELECTOR), 0x1c}}, .broken = {R(SEG_TR_TI)}},
     {"TI of an unusable LDTR", .set = {{F(GUEST_LDTR_SELECTOR), 0x4}}},
     {"TI of LDTR", .set = {{F(GUEST_LDTR_SELECTOR), 0x4}, AR(LDTR, 0x82)}, .broken = {R(SEG_LDTR_TI)}},
