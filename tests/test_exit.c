@@ -558,6 +558,38 @@ START_TEST(an_msr_that_cannot_be_stored_aborts)
 }
 END_TEST
 
+/* That the processor has the MSR does not help: first and last x2APIC register, IA32_SMBASE. */
+static const uint32_t never_stored[] = {0x800, 0x8ff, 0x9e};
+
+START_TEST(some_msrs_are_never_stored)
+{
+    const struct msr_change listed = {.msr = never_stored[_i], .set = 0x10};
+    tear_down();
+    insn_machine_init(&machine, "everything", &listed);
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_STORE_ADDRESS) = STORE_AREA;
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_STORE_COUNT) = 1;
+    add_msr(STORE_AREA, 0, listed.msr, 0);
+    launch();
+    leave();
+    expect_abort(VMXC_VMX_ABORT_SAVING_MSRS);
+    ck_assert_uint_eq(vmxsim_memory_read64(machine.memory, STORE_AREA + 8), 0);
+}
+END_TEST
+
+START_TEST(x2apic_registers_are_never_loaded)
+{
+    const struct msr_change listed = {.msr = _i ? 0x8ff : 0x800};
+    tear_down();
+    insn_machine_init(&machine, "everything", &listed);
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_LOAD_ADDRESS) = LOAD_AREA;
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_LOAD_COUNT) = 1;
+    add_msr(LOAD_AREA, 0, listed.msr, 0);
+    launch();
+    leave();
+    expect_abort(VMXC_VMX_ABORT_LOADING_MSRS);
+}
+END_TEST
+
 /* ... FS and GS base, which VM exits load by other means; a value that is not canonical. */
 static const struct {
     uint64_t head, value;
@@ -703,6 +735,8 @@ int main(void)
     tcase_add_test(loading, a_host_with_pae_paging_gets_its_pdptes);
 
     tcase_add_loop_test(aborts, an_msr_that_cannot_be_stored_aborts, 0, COUNT(bad_stores));
+    tcase_add_loop_test(aborts, some_msrs_are_never_stored, 0, COUNT(never_stored));
+    tcase_add_loop_test(aborts, x2apic_registers_are_never_loaded, 0, 2);
     tcase_add_loop_test(aborts, an_msr_that_cannot_be_loaded_aborts, 0, COUNT(bad_loads));
     tcase_add_loop_test(aborts, a_bad_host_pdpte_aborts, 0, COUNT(bad_pdptes));
     tcase_add_test(aborts, a_guest_in_ia32e_mode_cannot_exit_to_a_32_bit_host);

@@ -118,10 +118,11 @@ def parse(museum):
     parser.add_argument("--inputs", type=int, metavar="N", help="random inputs of each fuzz harness (default: as CTest runs them)")
     parser.add_argument("--jobs", type=int, default=2, help="defects at the same time (default 2)")
     parser.add_argument("--update", action="store_true", help="write the table in docs/mutants.md and the tests of --quick")
+    parser.add_argument("--from", dest="earlier", metavar="FILE", help="results of an earlier run (--json), for what --only leaves out")
     parser.add_argument("--junit", metavar="FILE", help="also write the results as JUnit XML")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON document")
     arguments = parser.parse_args()
-    if arguments.update and (arguments.only or arguments.quick or arguments.patch):
+    if arguments.update and ((arguments.only and not arguments.earlier) or arguments.quick or arguments.patch):
         parser.error("--update needs all defects and all tests")
     return arguments
 
@@ -134,6 +135,15 @@ def try_all(build, museum, names, finders, arguments):
             results[name] = result
             print(say(name, result), file=sys.stderr if arguments.json else sys.stdout, flush=True)
     return results
+
+
+def with_earlier(museum, results, path):
+    """The results, and those of the file for defects that were not tried now."""
+    if path is None:
+        return results
+    with open(path, encoding="utf-8") as stream:
+        earlier = json.load(stream)
+    return {name: results.get(name) or earlier.get(name, {"error": "never tried"}) for name in museum}
 
 
 def try_patch(build, finders, arguments):
@@ -172,7 +182,8 @@ def main():
     except (planting.Unfit, OSError) as reason:
         print(f"mutants: {reason}", file=sys.stderr)
         return 2
-    results = (try_patch(build, finders, arguments) if arguments.patch else try_all(build, museum, names, finders, arguments))
+    results = (try_patch(build, finders, arguments) if arguments.patch
+               else with_earlier(museum, try_all(build, museum, names, finders, arguments), arguments.earlier))
     if arguments.junit:
         write_junit(arguments.junit, results)
     if arguments.json:
