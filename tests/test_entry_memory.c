@@ -264,6 +264,9 @@ static const struct msr_case msr_cases[] = {
     {0x570, 0, R(MSRLD_GP), "icelake"},
     {0x6a0, 0x3, FINE, "tigerlake"},
     {0x6a2, 0xc00, R(MSRLD_GP), "tigerlake"},
+    {0x6a2, 0x400, FINE, "tigerlake"},
+    {0x6a2, 0x800, FINE, "tigerlake"},
+    {0x6a2, 0, FINE, "tigerlake"},
     {0x6a2, VMXC_BIT(47), R(MSRLD_GP), "tigerlake"},
     {0x6a2, 0, R(MSRLD_GP), "icelake"},
     {0x6a4, 4, FINE, "tigerlake"},
@@ -377,6 +380,12 @@ START_TEST(each_rule_reports_the_first_entry_that_breaks_it)
     ck_assert_int_eq(report.violation[1].rule, R(MSRLD_GP));
     ck_assert_uint_eq(report.violation[1].qualification, 2);
     ck_assert_uint_eq(report.outcome[0].qualification, 2); /* the list is processed in order */
+    set_entry(&machine, 6, UINT64_C(0x100000174), 0);      /* a third rule, checked first */
+    vmxsim_entry_check(&machine.input, &report);
+    ck_assert_uint_eq(report.violation_count, 3);
+    ck_assert_int_eq(report.violation[0].rule, R(MSRLD_HI));
+    ck_assert_uint_eq(report.violation[0].qualification, 6);
+    ck_assert_uint_eq(report.outcome[0].qualification, 2);
     machine_fini(&machine);
 }
 END_TEST

@@ -12,6 +12,7 @@
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
 #include "support/suite.h"
+#include "vmxcore/defs/ept.h"
 #include "vmxsim/guest.h"
 
 #define STORE_AREA UINT64_C(0x20000)
@@ -668,6 +669,21 @@ START_TEST(controls_that_are_not_modelled_are_refused)
 END_TEST
 
 /* From a guest action to the host: MOV to CR0 is decided, performed and visible. */
+/* A guest that was entered with something that accesses do not model cannot access anything. */
+START_TEST(accesses_of_a_guest_that_is_not_modelled_are_refused)
+{
+    const struct vmxsim_access access = {.type = VMXSIM_ACCESS_READ, .linear = 0x1000, .size = 1};
+    struct vmxsim_outcome outcome;
+    vmcs = valid_vmcs(REAL);
+    VMXSIM_VMCS(&vmcs, GUEST_CR4) |= VMXC_CR4_LASS;
+    launch();
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_UNSUPPORTED);
+    ck_assert_int_eq(
+        vmxsim_guest_physical_access(machine.cpu, 0x1000, VMXC_EPT_READ, &outcome, NULL),
+        VMXC_UNSUPPORTED);
+}
+END_TEST
+
 START_TEST(controls_that_are_not_activated_do_not_count)
 {
     VMXSIM_VMCS(&vmcs, PRIMARY_VM_EXIT_CONTROLS) &= ~VMXC_BIT(31);
@@ -707,6 +723,7 @@ int main(void)
     tcase_add_test(refusals, a_guest_cannot_be_loaded_over_a_current_vmcs);
     tcase_add_test(refusals, controls_that_are_not_modelled_are_refused);
     tcase_add_test(refusals, controls_that_are_not_activated_do_not_count);
+    tcase_add_test(refusals, accesses_of_a_guest_that_is_not_modelled_are_refused);
 
     tcase_add_loop_test(information, the_instruction_length_is_recorded_where_it_is_defined, 0,
                         COUNT(lengths));
