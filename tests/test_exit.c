@@ -260,6 +260,39 @@ static const struct {
     {F(GUEST_CR0), 0x80000021, 0x80000031, 0},
 };
 
+/* The model is never in SMM: a guest that was loaded without the checks of VM entry may say so. */
+START_TEST(blocking_by_smi_is_not_saved)
+{
+    struct vmxsim_error error;
+    VMXSIM_VMCS(&vmcs, GUEST_INTERRUPTIBILITY_STATE) = 0xc; /* SMI, NMI */
+    ck_assert_int_eq(vmxsim_cpu_load_guest(machine.cpu, &vmcs, &error), VMXC_OK);
+    leave();
+    ck_assert_uint_eq(VMXSIM_VMCS(after(), GUEST_INTERRUPTIBILITY_STATE), 0x8);
+}
+END_TEST
+
+/* PDPTEs are registers: a guest that loads others leaves those behind. */
+START_TEST(pdptes_of_the_guest_are_saved_with_ept)
+{
+    struct vmxsim_outcome outcome;
+    vmcs = valid_vmcs(PROTECTED);
+    VMXSIM_VMCS(&vmcs, GUEST_CR4) |= VMXC_CR4_PAE;
+    VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(31);
+    VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(1); /* EPT */
+    VMXSIM_VMCS(&vmcs, EPT_POINTER) = 0x30000 | 0x1e;
+    vmxsim_memory_write64(machine.memory, 0x30000, 0x31007);
+    vmxsim_memory_write64(machine.memory, 0x31000, 0xb7); /* the first GByte is itself */
+    for (unsigned i = 0; i < 4; i++)
+        vmxsim_memory_write64(machine.memory, PDPT + 8 * i, 0x1001 + 0x1000 * i);
+    launch();
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 3, 0, PDPT, &outcome), VMXC_OK);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    leave();
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(after()->value[F(GUEST_PDPTE0) + i], 0x1001 + 0x1000 * i);
+}
+END_TEST
+
 /* Bases of unusable registers: the manual promises zeros in bits 63:32 of SS, DS and ES, and nothing of FS and GS. */
 static const struct {
     uint16_t rights, base;
@@ -742,6 +775,8 @@ int main(void)
     tcase_add_loop_test(saving, bases_of_unusable_registers_come_back_as_promised, 0,
                         COUNT(unusable));
     tcase_add_loop_test(saving, the_mode_of_the_guest_is_saved, 0, 4);
+    tcase_add_test(saving, blocking_by_smi_is_not_saved);
+    tcase_add_test(saving, pdptes_of_the_guest_are_saved_with_ept);
 
     tcase_add_test(loading, the_host_gets_its_registers);
     tcase_add_test(loading, the_host_keeps_the_cache_bits_of_cr0);

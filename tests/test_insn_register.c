@@ -212,6 +212,8 @@ START_TEST(efer_keeps_lma_and_lme_while_paging)
     expect_completion(&machine);
     ck_assert_uint_eq(read_msr(VMXC_MSR_EFER), 0xd00);
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer, 0xd00);
+    EXECUTE(&machine, wrmsr, VMXC_MSR_EFER, 0x101); /* what is not written goes */
+    ck_assert_uint_eq(read_msr(VMXC_MSR_EFER), 0x501);
 }
 END_TEST
 

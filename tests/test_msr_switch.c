@@ -11,6 +11,7 @@
 #include "vmxsim/exit.h"
 
 #define STORE_AREA UINT64_C(0x20000)
+#define LOAD_AREA  UINT64_C(0x21000)
 #define NO_CONTROL 64 /* there is none: always done */
 
 /* VM-entry and VM-exit controls that are about one MSR each, by bit. "Load IA32_EFER" and its like change more than MSRs. */
@@ -123,11 +124,41 @@ START_TEST(each_msr_follows_its_own_controls)
 }
 END_TEST
 
+/* The list comes after the fields, and accesses follow it: a protection key of supervisor pages, a memory type. */
+START_TEST(msrs_of_the_list_take_effect)
+{
+    const struct vmxsim_access access = {.type = VMXSIM_ACCESS_READ, .linear = 0x7000, .size = 1};
+    struct vmxsim_outcome outcome;
+
+    vmxsim_memory_write64(machine.memory, 0x40000, 0x41003);                  /* PML4E */
+    vmxsim_memory_write64(machine.memory, 0x41000, 0x83 | UINT64_C(1) << 59); /* 1 GByte, key 1 */
+    VMXSIM_VMCS(&vmcs, GUEST_CR3) = 0x40000;
+    VMXSIM_VMCS(&vmcs, GUEST_CR4) |= VMXC_CR4_PKS;
+    VMXSIM_VMCS(&vmcs, VM_ENTRY_CONTROLS) |= VMXC_BIT(14) | VMXC_BIT(22); /* PAT, PKRS */
+    VMXSIM_VMCS(&vmcs, GUEST_IA32_PAT) = 0x0606060606060606;
+    VMXSIM_VMCS(&vmcs, VM_ENTRY_MSR_LOAD_ADDRESS) = LOAD_AREA;
+    VMXSIM_VMCS(&vmcs, VM_ENTRY_MSR_LOAD_COUNT) = 2;
+    vmxsim_memory_write64(machine.memory, LOAD_AREA, 0x277);
+    vmxsim_memory_write64(machine.memory, LOAD_AREA + 8, 0x0404040404040404);
+    vmxsim_memory_write64(machine.memory, LOAD_AREA + 16, 0x6e1);
+    vmxsim_memory_write64(machine.memory, LOAD_AREA + 24,
+                          _i ? 1u << 2 : 1u << 4); /* key 1; key 2 */
+    insn_machine_launch(&machine, &vmcs);
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_OK);
+    ck_assert_int_eq(outcome.kind, _i ? VMXSIM_OUTCOME_GUEST_EXCEPTION : VMXSIM_OUTCOME_COMPLETE);
+    if (_i)
+        ck_assert_int_eq(outcome.rule, VMXSIM_RULE_PG_PK);
+    else
+        ck_assert_int_eq(outcome.page[0].memory_type, VMXC_MEMORY_TYPE_WT);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("msr_switch");
     TCase *fields = suite_case(suite, "fields", set_up, tear_down);
 
+    tcase_add_loop_test(fields, msrs_of_the_list_take_effect, 0, 2);
     tcase_add_loop_test(fields, each_msr_follows_its_own_controls, 0, 8 * COUNT(switched));
 
     return run_suite(suite);
