@@ -360,6 +360,10 @@ START_TEST(an_unlocked_feature_control_can_be_written)
         if (report.violation[i].rule == R(MSRLD_GP))
             ck_assert_uint_eq(report.violation[i].qualification, 2);
     }
+    /* Every bit that there is: lock, VMX, SENTER, SGX, LMCE. */
+    set_entry(&machine, 2, VMXC_MSR_FEATURE_CONTROL, 0x16ff07);
+    vmxsim_entry_check(&machine.input, &report);
+    ck_assert(!is_violated(R(MSRLD_GP)));
     vmxsim_profile_destroy(profile);
     machine_fini(&machine);
 }

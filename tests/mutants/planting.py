@@ -233,5 +233,5 @@ def measure(finders, jobs):
     for name, (outcome, seconds) in results.items():
         if outcome != PASSED:
             raise Unfit(f"{name} fails without any defect")
-        finders[name].limit, finders[name].seconds = 10 + 10 * seconds, seconds
+        finders[name].limit, finders[name].seconds = 20 + 20 * seconds, seconds
     return results
