@@ -17,6 +17,7 @@ Builds and tests in build/<NAME>, one configuration after the other:
   freestanding  libvmxcore alone, without a C library
   release       what users get; the only one that runs the long tests
   coverage      line coverage of lib/ and sim/, at least 95 % of each
+  mutants       the bug museum: every defect planted, each with the test that finds it soonest (scripts/mutants.sh --quick)
   python        the Python package: sdist, wheel, fresh environment, its tests (scripts/test-python.sh)
 
   --quick       dev alone
@@ -28,7 +29,7 @@ VMXSIM_ALLOW_SKIP=1 skips tests whose tools are missing instead of failing them.
 TEXT
 }
 
-readonly CONFIGURATIONS=(dev asan tsan clang freestanding release coverage python)
+readonly CONFIGURATIONS=(dev asan tsan clang freestanding release coverage mutants python)
 
 passed=0
 failed=0
@@ -106,6 +107,15 @@ run_python() {
     count_pytest "$report"
 }
 
+run_mutants() {
+    local report=$PWD/build/mutants/mutants.xml status=0
+    heading "mutants: build, plant, test"
+    rm -f "$report"
+    scripts/mutants.sh --quick --jobs "$CTEST_PARALLEL_LEVEL" --junit "$report" </dev/null || status=$?
+    [ -f "$report" ] || { fail "mutants" && return; }
+    count mutants "$report" "$status"
+}
+
 configure_and_build() {
     local preset=$1
     local -a options=(-DVMXSIM_WERROR=ON)
@@ -126,6 +136,10 @@ run_configuration() {
     local preset=$1
     if [ "$preset" = python ]; then
         run_python
+        return
+    fi
+    if [ "$preset" = mutants ]; then
+        run_mutants
         return
     fi
     heading "$preset: configure and build"

@@ -257,12 +257,6 @@ void require_set(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t 
     require_allowed(check, id, ordinal, bits, UINT64_MAX);
 }
 
-void require_address(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                     uint64_t alignment_mask)
-{
-    require_zero(check, id, ordinal, alignment_mask | check->beyond_width);
-}
-
 void require_capable(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
                      uint32_t msr, uint32_t true_msr)
 {

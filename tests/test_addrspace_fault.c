@@ -597,6 +597,15 @@ START_TEST(the_validity_check_sees_disagreement)
     changed = area;
     changed.backend = NULL;
     ck_assert(!is_valid_with(s, &changed));
+    /* Pages of a lazy area are not counted, but must look like it. */
+    OK(vmxc_addrspace_replace_alloc(&s->space, GPA, 4 * PAGE, SPACE_RW, false));
+    ck_assert_int_eq(vmxc_addrspace_handle_page_fault(&s->space, GPA, VMXC_MAP_READ),
+                     VMXC_FAULT_MAPPED);
+    OK(vmxc_area_set_find(&s->space.areas, GPA, &area));
+    changed = area;
+    ck_assert(is_valid_with(s, &changed));
+    changed.flags = VMXC_MAP_READ;
+    ck_assert(!is_valid_with(s, &changed));
     s->space.base = GPA + PAGE; /* an area outside the space */
     ck_assert(!vmxc_addrspace_is_valid(&s->space));
     s->space.base = 0;

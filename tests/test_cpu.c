@@ -309,6 +309,9 @@ START_TEST(pkrs_comes_from_the_field_or_from_the_processor)
     VMXSIM_VMCS(&machine.vmcs, GUEST_IA32_PKRS) = 1u << 2;
     VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) &= ~ENTRY_LOAD_PKRS;
     VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) |= load ? ENTRY_LOAD_PKRS : 0;
+    VMXSIM_VMCS(&machine.vmcs, VM_ENTRY_CONTROLS) |=
+        VMXC_BIT(20); /* CET: other MSRs, loaded after it */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_INTERRUPT_SSP_TABLE) = load ? 0 : 1u << 2;
     machine_load(&machine);
 
     const struct vmxsim_outcome outcome = machine_access(&machine, VMXSIM_ACCESS_READ, 0x7000, 1);

@@ -7,8 +7,14 @@
 #include <string.h>
 
 #include "vmxcore/defs/controls.h"
+#include "vmxcore/defs/ept.h"
+#include "vmxcore/defs/exit_info.h"
 #include "vmxcore/defs/exit_reason.h"
+#include "vmxcore/defs/guest_state.h"
 #include "vmxcore/defs/msr.h"
+#include "vmxcore/defs/paging.h"
+#include "vmxcore/defs/segments.h"
+#include "vmxcore/defs/types.h"
 #include "vmxcore/defs/vm_error.h"
 #include "vmxcore/defs/vmcs.h"
 
@@ -244,6 +250,40 @@ START_TEST(msr_indices_are_those_of_the_manual)
 }
 END_TEST
 
+/* ---- Bit positions and numbers ---- */
+
+START_TEST(definitions_are_those_of_the_manual)
+{
+    static const struct {
+        const char *name;
+        uint64_t defined, expected;
+    } rows[] = {
+#define BIT(name, n) {#name, (uint64_t)(VMXC_##name), UINT64_C(1) << (n)},
+#define FIELD(name, hi, lo) \
+    {#name, (uint64_t)(VMXC_##name), (UINT64_MAX >> (63 - (hi))) & (UINT64_MAX << (lo))},
+#define NUMBER(name, value) {#name, (uint64_t)(VMXC_##name), (value)},
+#include "data/definitions.def"
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        ck_assert_msg(rows[i].defined == rows[i].expected, "%s is 0x%llx, not 0x%llx", rows[i].name,
+                      (unsigned long long)rows[i].defined, (unsigned long long)rows[i].expected);
+}
+END_TEST
+
+START_TEST(fields_are_cut_out_and_put_in)
+{
+    ck_assert_uint_eq(VMXC_FIELD_GET(UINT64_C(0x123456789abcdef0), VMXC_BITS(19, 12)), 0xcd);
+    ck_assert_uint_eq(VMXC_FIELD_GET(UINT64_MAX, VMXC_BIT(63)), 1);
+    ck_assert_uint_eq(VMXC_FIELD_GET(UINT64_C(0x123456789abcdef0), VMXC_BITS(63, 0)),
+                      UINT64_C(0x123456789abcdef0));
+    ck_assert_uint_eq(VMXC_FIELD_MAKE(0xcd, VMXC_BITS(19, 12)), 0xcd000);
+    ck_assert_uint_eq(VMXC_FIELD_MAKE(0x1cd, VMXC_BITS(19, 12)),
+                      0xcd000); /* what does not fit is cut */
+    ck_assert_uint_eq(VMXC_FIELD_MAKE(1, VMXC_BIT(63)), UINT64_C(1) << 63);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("defs");
@@ -261,5 +301,7 @@ int main(void)
     tcase_add_test(tests, control_names_are_unique_within_their_word);
     tcase_add_test(tests, the_default1_classes_are_those_of_the_manual);
     tcase_add_test(tests, msr_indices_are_those_of_the_manual);
+    tcase_add_test(tests, definitions_are_those_of_the_manual);
+    tcase_add_test(tests, fields_are_cut_out_and_put_in);
     return run_suite(suite);
 }

@@ -242,6 +242,8 @@ static const struct msr_case msr_cases[] = {
     {0x1d9, 1, FINE, NULL},
     {0x1d9, VMXC_BIT(16), R(MSRLD_GP), NULL},
     {0x200, 6, FINE, NULL},
+    {0x200, 2, R(MSRLD_GP), NULL},
+    {0x200, 3, R(MSRLD_GP), NULL},
     {0x200, 7, R(MSRLD_GP), NULL},
     {0x200, VMXC_BIT(40), R(MSRLD_GP), "icelake"},
     {0x201, 0x800, FINE, NULL},
@@ -251,6 +253,7 @@ static const struct msr_case msr_cases[] = {
     {0x277, UINT64_C(0x7040600070406), FINE, NULL},
     {0x277, 2, R(MSRLD_GP), NULL},
     {0x2ff, 0xc06, FINE, NULL},
+    {0x2ff, 0xc02, R(MSRLD_GP), NULL},
     {0x2ff, 0xc07, R(MSRLD_GP), NULL},
     {0x2ff, 0x100, R(MSRLD_GP), NULL},
     {0x38f, 0xff, FINE, "icelake"},
@@ -261,6 +264,9 @@ static const struct msr_case msr_cases[] = {
     {0x570, 0, R(MSRLD_GP), "icelake"},
     {0x6a0, 0x3, FINE, "tigerlake"},
     {0x6a2, 0xc00, R(MSRLD_GP), "tigerlake"},
+    {0x6a2, 0x400, FINE, "tigerlake"},
+    {0x6a2, 0x800, FINE, "tigerlake"},
+    {0x6a2, 0, FINE, "tigerlake"},
     {0x6a2, VMXC_BIT(47), R(MSRLD_GP), "tigerlake"},
     {0x6a2, 0, R(MSRLD_GP), "icelake"},
     {0x6a4, 4, FINE, "tigerlake"},
@@ -269,6 +275,8 @@ static const struct msr_case msr_cases[] = {
     {0xd90, 4, R(MSRLD_GP), NULL},
     {0xda0, 0xdd00, FINE, NULL},
     {0xda0, 1, R(MSRLD_GP), NULL},
+    {0xda0, VMXC_BIT(38), R(MSRLD_GP), NULL},
+    {0xda0, VMXC_BIT(63), R(MSRLD_GP), NULL},
     {0xda0, 0, FINE, "icelake"},
     {0x14ce, 1, FINE, NULL},
     {0x14ce, 0, R(MSRLD_GP), "icelake"},
@@ -352,6 +360,10 @@ START_TEST(an_unlocked_feature_control_can_be_written)
         if (report.violation[i].rule == R(MSRLD_GP))
             ck_assert_uint_eq(report.violation[i].qualification, 2);
     }
+    /* Every bit that there is: lock, VMX, SENTER, SGX, LMCE. */
+    set_entry(&machine, 2, VMXC_MSR_FEATURE_CONTROL, 0x16ff07);
+    vmxsim_entry_check(&machine.input, &report);
+    ck_assert(!is_violated(R(MSRLD_GP)));
     vmxsim_profile_destroy(profile);
     machine_fini(&machine);
 }
@@ -372,6 +384,12 @@ START_TEST(each_rule_reports_the_first_entry_that_breaks_it)
     ck_assert_int_eq(report.violation[1].rule, R(MSRLD_GP));
     ck_assert_uint_eq(report.violation[1].qualification, 2);
     ck_assert_uint_eq(report.outcome[0].qualification, 2); /* the list is processed in order */
+    set_entry(&machine, 6, UINT64_C(0x100000174), 0);      /* a third rule, checked first */
+    vmxsim_entry_check(&machine.input, &report);
+    ck_assert_uint_eq(report.violation_count, 3);
+    ck_assert_int_eq(report.violation[0].rule, R(MSRLD_HI));
+    ck_assert_uint_eq(report.violation[0].qualification, 6);
+    ck_assert_uint_eq(report.outcome[0].qualification, 2);
     machine_fini(&machine);
 }
 END_TEST

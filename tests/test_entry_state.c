@@ -188,6 +188,19 @@ static const struct test_case register_cases[] = {
 
 /* clang-format off */
 static const struct test_case segment_cases[] = {
+    {"virtual-8086: access rights have one value, their parts no rules: CS type", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0xf2}}, .broken = {R(SEG_V86_AR)}},
+    {"SS type", .base = V86, .set = {{F(GUEST_SS_ACCESS_RIGHTS), 0xf1}}, .broken = {R(SEG_V86_AR)}},
+    {"DS not accessed", .base = V86, .set = {{F(GUEST_DS_ACCESS_RIGHTS), 0xf2}}, .broken = {R(SEG_V86_AR)}},
+    {"ES code, not readable", .base = V86, .set = {{F(GUEST_ES_ACCESS_RIGHTS), 0xf9}}, .broken = {R(SEG_V86_AR)}},
+    {"CS a system segment", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0xe3}}, .broken = {R(SEG_V86_AR)}},
+    {"ES a system segment", .base = V86, .set = {{F(GUEST_ES_ACCESS_RIGHTS), 0xe3}}, .broken = {R(SEG_V86_AR)}},
+    {"CS not present", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0x73}}, .broken = {R(SEG_V86_AR)}},
+    {"FS not present", .base = V86, .set = {{F(GUEST_FS_ACCESS_RIGHTS), 0x73}}, .broken = {R(SEG_V86_AR)}},
+    {"GS with reserved bits", .base = V86, .set = {{F(GUEST_GS_ACCESS_RIGHTS), 0x1f3}}, .broken = {R(SEG_V86_AR)}},
+    {"DS with page granularity", .base = V86, .set = {{F(GUEST_DS_ACCESS_RIGHTS), 0x80f3}}, .broken = {R(SEG_V86_AR)}},
+    {"SS with DPL 0", .base = V86, .set = {{F(GUEST_SS_ACCESS_RIGHTS), 0x93}}, .broken = {R(SEG_V86_AR)}},
+    {"DS with DPL 0", .base = V86, .set = {{F(GUEST_DS_ACCESS_RIGHTS), 0x93}}, .broken = {R(SEG_V86_AR)}},
+    {"CS non-conforming code with another DPL", .base = V86, .set = {{F(GUEST_CS_ACCESS_RIGHTS), 0x9b}}, .broken = {R(SEG_V86_AR)}},
     {"TI of TR", .set = {{F(GUEST_TR_SELECTOR), 0x1c}}, .broken = {R(SEG_TR_TI)}},
     {"TI of an unusable LDTR", .set = {{F(GUEST_LDTR_SELECTOR), 0x4}}},
     {"TI of LDTR", .set = {{F(GUEST_LDTR_SELECTOR), 0x4}, AR(LDTR, 0x82)}, .broken = {R(SEG_LDTR_TI)}},
@@ -399,6 +412,8 @@ static const struct profile_change poor_changes[] = {
     {"cpuid", "0x7.0", "[\"0x0\", \"0x0\", \"0x80\", \"0x80000\"]"},
     {"cpuid", "0xa.0", "[\"0x1\", \"0x0\", \"0x0\", \"0x0\"]"},
     {"msr", "0x345", "\"0x0\""},
+    {"msr", "0x480",
+     "\"0x4da100000000001\""}, /* error codes are delivered by those exceptions that have one */
 };
 
 static struct vmxsim_profile *rich, *poor;
@@ -478,6 +493,8 @@ static void run_case(const struct test_case *test)
 static const struct test_case optional_cases[] = {
     {"advanced debugging of transactions", RICH, .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0xffc7}}},
     {"FREEZE_WHILE_SMM as IA32_PERF_CAPABILITIES says", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0x4000}}, .broken = {R(GUEST_DEBUGCTL_RSVD)}},
+    {"freezing on PMI takes version 2", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0x800}}, .broken = {R(GUEST_DEBUGCTL_RSVD)}},
+    {"freezing counters, too", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_DEBUG_CONTROLS), {F(GUEST_IA32_DEBUGCTL), 0x1000}}, .broken = {R(GUEST_DEBUGCTL_RSVD)}},
     {"performance metrics", RICH, .set = {ENTRY(VMXC_ENTRY_LOAD_PERF_GLOBAL_CTRL), {F(GUEST_IA32_PERF_GLOBAL_CTRL), VMXC_BIT(48)}}},
     {"no performance metrics", "poor", .set = {ENTRY(VMXC_ENTRY_LOAD_PERF_GLOBAL_CTRL), {F(GUEST_IA32_PERF_GLOBAL_CTRL), VMXC_BIT(48)}}, .broken = {R(GUEST_PGC_RSVD)}},
     {"a gap among the fixed counters", RICH, .set = {ENTRY(VMXC_ENTRY_LOAD_PERF_GLOBAL_CTRL), {F(GUEST_IA32_PERF_GLOBAL_CTRL), VMXC_BIT(36)}}, .broken = {R(GUEST_PGC_RSVD)}},
@@ -541,6 +558,39 @@ START_TEST(reserved_bits_follow_the_profile)
 }
 END_TEST
 
+/* #DF, #TS, #NP, #SS, #GP, #PF, #AC and, where there is CET, #CP: the exceptions that push an error code. */
+START_TEST(injected_exceptions_have_the_error_code_that_is_theirs)
+{
+    const uint64_t with_code = VMXC_BIT(8) | VMXC_BITS(14, 10) | VMXC_BIT(17);
+    for (unsigned vector = 0; vector < 32; vector++) {
+        for (unsigned cet = 0; cet < 2; cet++) {
+            for (unsigned delivers = 0; delivers < 2; delivers++) {
+                const bool has = vector == 21 ? cet : with_code >> vector & 1;
+                const uint64_t info = UINT64_C(0x80000300) | delivers << 11 | vector;
+                const struct test_case test = {
+                    .name = "injected exception",
+                    .profile = cet ? "poor" : "icelake",
+                    .set = {{F(VM_ENTRY_INTERRUPTION_INFO), info}},
+                    .broken = {has == (bool)delivers ? 0 : R(CTL_INJ_EC_VECTOR)}};
+                run_case(&test);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_processor_is_in_64_bit_vmx_root_operation_unless_told_otherwise)
+{
+    const struct vmxsim_entry_processor processor = vmxsim_entry_processor_default(0x5000);
+    ck_assert_uint_eq(processor.cr0, 0x80000031);
+    ck_assert_uint_eq(processor.cr4, 0x2020);
+    ck_assert_uint_eq(processor.efer, 0x500);
+    ck_assert_uint_eq(processor.rflags, 2);
+    ck_assert_uint_eq(processor.current_vmcs, 0x5000);
+    ck_assert(processor.in_vmx && processor.code_64bit && !processor.in_smm && !processor.launched);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("entry_state");
@@ -553,6 +603,8 @@ static Suite *suite(void)
     tcase_add_test(cases, guest_rip);
     tcase_add_test(cases, guest_non_register);
     tcase_add_test(cases, reserved_bits_follow_the_profile);
+    tcase_add_test(cases, injected_exceptions_have_the_error_code_that_is_theirs);
+    tcase_add_test(cases, a_processor_is_in_64_bit_vmx_root_operation_unless_told_otherwise);
     tcase_add_test(cases, valid_states_break_nothing);
     suite_add_tcase(s, cases);
     return s;

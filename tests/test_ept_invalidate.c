@@ -304,14 +304,22 @@ START_TEST(each_event_is_traced_with_its_facts)
 
     ept_fixture_map(&f, 2 * MB, HOST, 2 * MB, RW);
     ck_assert_uint_eq(f.hal->traced[VMXC_TRACE_FRAME_ALLOC], 2); /* the root was there before */
-    ept_fixture_protect(&f, 2 * MB, 4 * KB, R);
+    ept_fixture_protect(&f, 2 * MB + 20 * KB, 4 * KB, R);
     ck_assert_uint_eq(f.hal->traced[VMXC_TRACE_SPLIT], 1);
+    const struct vmxc_trace_event *const split = &f.hal->last_of[VMXC_TRACE_SPLIT];
+    ck_assert_uint_eq(split->gpa, 2 * MB);
+    ck_assert_uint_eq(split->size, 2 * MB);
+    ck_assert_uint_eq(split->hpa, f.hal->last_of[VMXC_TRACE_FRAME_ALLOC].hpa);
     ck_assert_uint_eq(f.hal->traced[VMXC_TRACE_INVALIDATE_EPT], 1);
     ck_assert_uint_eq(f.hal->last_event.value, vmxc_ept_eptp(&f.ept));
-    ept_fixture_protect(&f, 2 * MB, 4 * KB, RW);
+    ept_fixture_protect(&f, 2 * MB + 20 * KB, 4 * KB, RW);
     ck_assert_int_eq(vmxc_ept_merge(&f.ept, 0, 4 * MB), VMXC_OK);
     ck_assert_uint_eq(f.hal->traced[VMXC_TRACE_MERGE], 1);
     ck_assert_uint_eq(f.hal->traced[VMXC_TRACE_FRAME_FREE], 1);
+    const struct vmxc_trace_event *const merge = &f.hal->last_of[VMXC_TRACE_MERGE];
+    ck_assert_uint_eq(merge->gpa, 2 * MB);
+    ck_assert_uint_eq(merge->size, 2 * MB);
+    ck_assert_uint_eq(merge->hpa, f.hal->last_of[VMXC_TRACE_FRAME_FREE].hpa);
     ept_fixture_end(&f);
 }
 END_TEST

@@ -440,6 +440,8 @@ START_TEST(guest_physical_accesses_have_no_linear_address)
             if (row->page[kind] == OK) {
                 ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
                 ck_assert_uint_eq(outcome.page[0].hpa, layout_access_hpa(&layout, 0));
+                ck_assert_int_eq(outcome.page[0].ept_user_execute,
+                                 (rights_bits(row->rights) & VMXC_EPT_USER_EXECUTE) != 0);
                 continue;
             }
             ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_VM_EXIT);

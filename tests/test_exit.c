@@ -12,6 +12,7 @@
 #include "support/entry_edge.h"
 #include "support/insn_machine.h"
 #include "support/suite.h"
+#include "vmxcore/defs/ept.h"
 #include "vmxsim/guest.h"
 
 #define STORE_AREA UINT64_C(0x20000)
@@ -259,6 +260,64 @@ static const struct {
     {F(GUEST_CR0), 0x80000021, 0x80000031, 0},
 };
 
+/* The model is never in SMM: a guest that was loaded without the checks of VM entry may say so. */
+START_TEST(blocking_by_smi_is_not_saved)
+{
+    struct vmxsim_error error;
+    VMXSIM_VMCS(&vmcs, GUEST_INTERRUPTIBILITY_STATE) = 0xc; /* SMI, NMI */
+    ck_assert_int_eq(vmxsim_cpu_load_guest(machine.cpu, &vmcs, &error), VMXC_OK);
+    leave();
+    ck_assert_uint_eq(VMXSIM_VMCS(after(), GUEST_INTERRUPTIBILITY_STATE), 0x8);
+}
+END_TEST
+
+/* PDPTEs are registers: a guest that loads others leaves those behind. */
+START_TEST(pdptes_of_the_guest_are_saved_with_ept)
+{
+    struct vmxsim_outcome outcome;
+    vmcs = valid_vmcs(PROTECTED);
+    VMXSIM_VMCS(&vmcs, GUEST_CR4) |= VMXC_CR4_PAE;
+    VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(31);
+    VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(1); /* EPT */
+    VMXSIM_VMCS(&vmcs, EPT_POINTER) = 0x30000 | 0x1e;
+    vmxsim_memory_write64(machine.memory, 0x30000, 0x31007);
+    vmxsim_memory_write64(machine.memory, 0x31000, 0xb7); /* the first GByte is itself */
+    for (unsigned i = 0; i < 4; i++)
+        vmxsim_memory_write64(machine.memory, PDPT + 8 * i, 0x1001 + 0x1000 * i);
+    launch();
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 3, 0, PDPT, &outcome), VMXC_OK);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    leave();
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(after()->value[F(GUEST_PDPTE0) + i], 0x1001 + 0x1000 * i);
+}
+END_TEST
+
+/* Bases of unusable registers: the manual promises zeros in bits 63:32 of SS, DS and ES, and nothing of FS and GS. */
+static const struct {
+    uint16_t rights, base;
+    uint64_t entered, saved;
+} unusable[] = {
+    {F(GUEST_ES_ACCESS_RIGHTS), F(GUEST_ES_BASE), 0x123456789abc, 0x56789abc},
+    {F(GUEST_SS_ACCESS_RIGHTS), F(GUEST_SS_BASE), 0x123456789abc, 0x56789abc},
+    {F(GUEST_DS_ACCESS_RIGHTS), F(GUEST_DS_BASE), 0x123456789abc, 0x56789abc},
+    {F(GUEST_FS_ACCESS_RIGHTS), F(GUEST_FS_BASE), 0x123456789abc, 0x123456789abc},
+    {F(GUEST_GS_ACCESS_RIGHTS), F(GUEST_GS_BASE), 0x123456789abc, 0x123456789abc},
+    {F(GUEST_LDTR_ACCESS_RIGHTS), F(GUEST_LDTR_BASE), 0x1ff456789abcdef0, 0xfff456789abcdef0},
+    {F(GUEST_LDTR_ACCESS_RIGHTS), F(GUEST_LDTR_BASE), 0x1ee456789abcdef0, 0x00e456789abcdef0},
+};
+
+START_TEST(bases_of_unusable_registers_come_back_as_promised)
+{
+    vmcs.value[unusable[_i].rights] = 0x10000;
+    vmcs.value[unusable[_i].base] = unusable[_i].entered;
+    launch();
+    leave();
+    vmcs.value[unusable[_i].base] = unusable[_i].saved;
+    check_guest_area(&vmcs);
+}
+END_TEST
+
 START_TEST(some_fields_come_back_normalised)
 {
     vmcs.value[normalised[_i].ordinal] = normalised[_i].entered;
@@ -364,6 +423,40 @@ START_TEST(an_injected_event_is_not_injected_again)
 }
 END_TEST
 
+/* "IA-32e mode guest" follows the guest, on processors that save it (IA32_VMX_MISC, bit 5). */
+START_TEST(the_mode_of_the_guest_is_saved)
+{
+    const struct msr_change never = {.msr = 0x485, .clear = VMXC_BIT(5)};
+    const bool saves = _i & 1, enters = _i & 2;
+    struct vmxsim_outcome outcome;
+    tear_down();
+    insn_machine_init(&machine, "everything", saves ? NULL : &never);
+    vmcs = valid_vmcs(enters ? PROTECTED : LONG64);
+    VMXSIM_VMCS(&vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) |= VMXC_BIT(31);
+    VMXSIM_VMCS(&vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) |=
+        VMXC_BIT(1) | VMXC_BIT(7); /* EPT, unrestricted guest */
+    VMXSIM_VMCS(&vmcs, EPT_POINTER) = 0x30000 | 0x1e;
+    VMXSIM_VMCS(&vmcs, VM_ENTRY_CONTROLS) |= VMXC_BIT(15); /* load IA32_EFER */
+    VMXSIM_VMCS(&vmcs, GUEST_IA32_EFER) = enters ? 0 : 0x500;
+    VMXSIM_VMCS(&vmcs, GUEST_CS_ACCESS_RIGHTS) = 0xc09b;
+    if (enters) { /* paging is off, LME is 1: turning it on is all that lacks */
+        VMXSIM_VMCS(&vmcs, GUEST_CR0) &= ~VMXC_CR0_PG;
+        VMXSIM_VMCS(&vmcs, GUEST_CR4) |= VMXC_CR4_PAE;
+        VMXSIM_VMCS(&vmcs, GUEST_IA32_EFER) = 0x100;
+    }
+    VMXSIM_VMCS(&vmcs, CR0_GUEST_HOST_MASK) = 0;
+    launch();
+    const uint64_t cr0 = VMXSIM_VMCS(&vmcs, GUEST_CR0);
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 0, 0, cr0 ^ VMXC_CR0_PG, &outcome),
+                     VMXC_OK);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    leave();
+    const uint64_t before = VMXSIM_VMCS(&vmcs, VM_ENTRY_CONTROLS);
+    const uint64_t after_exit = VMXSIM_VMCS(after(), VM_ENTRY_CONTROLS);
+    ck_assert_uint_eq(after_exit, saves ? before ^ VMXC_BIT(9) : before);
+}
+END_TEST
+
 /* ---- Host state ---- */
 
 START_TEST(the_host_gets_its_registers)
@@ -392,6 +485,8 @@ START_TEST(the_host_gets_its_registers)
     ck_assert_uint_eq(host->segment[VMXSIM_CS].access_rights, 0xa09b);
     ck_assert_uint_eq(host->segment[VMXSIM_CS].limit, 0xffffffff);
     ck_assert_uint_eq(host->segment[VMXSIM_DS].access_rights, 0x10000);
+    for (int segment = VMXSIM_ES; segment <= VMXSIM_DS; segment++)
+        ck_assert_uint_eq(host->segment[segment].base, 0);
     ck_assert_uint_eq(host->segment[VMXSIM_FS].access_rights, 0xc093);
     ck_assert_uint_eq(host->segment[VMXSIM_FS].base, 0x1111);
     ck_assert_uint_eq(host->segment[VMXSIM_TR].access_rights, 0x8b);
@@ -408,6 +503,16 @@ START_TEST(the_host_keeps_the_cache_bits_of_cr0)
     launch();
     leave();
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).cr0, 0x80000031);
+    ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer & 0x500, 0x500);
+}
+END_TEST
+
+/* Without "load IA32_EFER" the host's mode decides about LMA and LME. */
+START_TEST(a_64_bit_host_is_in_ia32e_mode_after_any_guest)
+{
+    vmcs = valid_vmcs(PROTECTED);
+    launch();
+    leave();
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer & 0x500, 0x500);
 }
 END_TEST
@@ -487,6 +592,38 @@ START_TEST(an_msr_that_cannot_be_stored_aborts)
 }
 END_TEST
 
+/* That the processor has the MSR does not help: first and last x2APIC register, IA32_SMBASE. */
+static const uint32_t never_stored[] = {0x800, 0x8ff, 0x9e};
+
+START_TEST(some_msrs_are_never_stored)
+{
+    const struct msr_change listed = {.msr = never_stored[_i], .set = 0x10};
+    tear_down();
+    insn_machine_init(&machine, "everything", &listed);
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_STORE_ADDRESS) = STORE_AREA;
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_STORE_COUNT) = 1;
+    add_msr(STORE_AREA, 0, listed.msr, 0);
+    launch();
+    leave();
+    expect_abort(VMXC_VMX_ABORT_SAVING_MSRS);
+    ck_assert_uint_eq(vmxsim_memory_read64(machine.memory, STORE_AREA + 8), 0);
+}
+END_TEST
+
+START_TEST(x2apic_registers_are_never_loaded)
+{
+    const struct msr_change listed = {.msr = _i ? 0x8ff : 0x800};
+    tear_down();
+    insn_machine_init(&machine, "everything", &listed);
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_LOAD_ADDRESS) = LOAD_AREA;
+    VMXSIM_VMCS(&vmcs, VM_EXIT_MSR_LOAD_COUNT) = 1;
+    add_msr(LOAD_AREA, 0, listed.msr, 0);
+    launch();
+    leave();
+    expect_abort(VMXC_VMX_ABORT_LOADING_MSRS);
+}
+END_TEST
+
 /* ... FS and GS base, which VM exits load by other means; a value that is not canonical. */
 static const struct {
     uint64_t head, value;
@@ -512,8 +649,10 @@ static void load_32bit_host(uint64_t pdpte)
     vmcs = valid_vmcs(PROTECTED);
     VMXSIM_VMCS(&vmcs, PRIMARY_VM_EXIT_CONTROLS) &= ~VMXC_BIT(9);
     VMXSIM_VMCS(&vmcs, HOST_CR4) = 0x2020;
-    VMXSIM_VMCS(&vmcs, HOST_CR3) = PDPT;
-    vmxsim_memory_write64(machine.memory, PDPT + 24, pdpte);
+    VMXSIM_VMCS(&vmcs, HOST_CR3) = PDPT + 0x38; /* 32 bytes behind PDPT, and cache bits */
+    for (unsigned i = 0; i < 3; i++)
+        vmxsim_memory_write64(machine.memory, PDPT + 0x20 + 8 * i, 0x1001 + 0x1000 * i);
+    vmxsim_memory_write64(machine.memory, PDPT + 0x20 + 24, pdpte);
     ck_assert_int_eq(vmxsim_cpu_load_guest(machine.cpu, &vmcs, &error), VMXC_OK);
 }
 
@@ -522,6 +661,8 @@ START_TEST(a_host_with_pae_paging_gets_its_pdptes)
     load_32bit_host(0x5001);
     leave();
     ck_assert_int_eq(abort_indicator, VMXC_VMX_ABORT_NONE);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_uint_eq(vmxsim_cpu_host_state(machine.cpu)->pdpte[i], 0x1001 + 0x1000 * i);
     ck_assert_uint_eq(vmxsim_cpu_host_state(machine.cpu)->pdpte[3], 0x5001);
     ck_assert_uint_eq(vmxsim_cpu_host_state(machine.cpu)->segment[VMXSIM_CS].access_rights, 0xc09b);
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer & 0x500, 0);
@@ -561,6 +702,31 @@ START_TEST(controls_that_are_not_modelled_are_refused)
 END_TEST
 
 /* From a guest action to the host: MOV to CR0 is decided, performed and visible. */
+/* A guest that was entered with something that accesses do not model cannot access anything. */
+START_TEST(accesses_of_a_guest_that_is_not_modelled_are_refused)
+{
+    const struct vmxsim_access access = {.type = VMXSIM_ACCESS_READ, .linear = 0x1000, .size = 1};
+    struct vmxsim_outcome outcome;
+    vmcs = valid_vmcs(REAL);
+    VMXSIM_VMCS(&vmcs, GUEST_CR4) |= VMXC_CR4_LASS;
+    launch();
+    ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_UNSUPPORTED);
+    ck_assert_int_eq(
+        vmxsim_guest_physical_access(machine.cpu, 0x1000, VMXC_EPT_READ, &outcome, NULL),
+        VMXC_UNSUPPORTED);
+}
+END_TEST
+
+START_TEST(controls_that_are_not_activated_do_not_count)
+{
+    VMXSIM_VMCS(&vmcs, PRIMARY_VM_EXIT_CONTROLS) &= ~VMXC_BIT(31);
+    VMXSIM_VMCS(&vmcs, SECONDARY_VM_EXIT_CONTROLS) = VMXC_BIT(0);
+    launch();
+    leave();
+    ck_assert_int_eq(vmxsim_cpu_vmx_state(machine.cpu).mode, VMXSIM_VMX_ROOT);
+}
+END_TEST
+
 START_TEST(an_action_can_be_decided_and_then_performed)
 {
     const struct vmxsim_exit_context context = {.instruction_length = 3};
@@ -589,6 +755,8 @@ int main(void)
     tcase_add_test(refusals, no_instruction_has_16_bytes);
     tcase_add_test(refusals, a_guest_cannot_be_loaded_over_a_current_vmcs);
     tcase_add_test(refusals, controls_that_are_not_modelled_are_refused);
+    tcase_add_test(refusals, controls_that_are_not_activated_do_not_count);
+    tcase_add_test(refusals, accesses_of_a_guest_that_is_not_modelled_are_refused);
 
     tcase_add_loop_test(information, the_instruction_length_is_recorded_where_it_is_defined, 0,
                         COUNT(lengths));
@@ -604,15 +772,23 @@ int main(void)
                         COUNT(pending_debug));
     tcase_add_loop_test(saving, the_preemption_timer_is_saved_by_its_control, 0, 2);
     tcase_add_test(saving, an_injected_event_is_not_injected_again);
+    tcase_add_loop_test(saving, bases_of_unusable_registers_come_back_as_promised, 0,
+                        COUNT(unusable));
+    tcase_add_loop_test(saving, the_mode_of_the_guest_is_saved, 0, 4);
+    tcase_add_test(saving, blocking_by_smi_is_not_saved);
+    tcase_add_test(saving, pdptes_of_the_guest_are_saved_with_ept);
 
     tcase_add_test(loading, the_host_gets_its_registers);
     tcase_add_test(loading, the_host_keeps_the_cache_bits_of_cr0);
     tcase_add_loop_test(loading, efer_and_the_shadow_stack_are_loaded_by_their_controls, 0, 2);
+    tcase_add_test(loading, a_64_bit_host_is_in_ia32e_mode_after_any_guest);
     tcase_add_test(loading, the_host_can_be_entered_again);
     tcase_add_test(loading, msrs_are_stored_before_and_loaded_after_the_host_state);
     tcase_add_test(loading, a_host_with_pae_paging_gets_its_pdptes);
 
     tcase_add_loop_test(aborts, an_msr_that_cannot_be_stored_aborts, 0, COUNT(bad_stores));
+    tcase_add_loop_test(aborts, some_msrs_are_never_stored, 0, COUNT(never_stored));
+    tcase_add_loop_test(aborts, x2apic_registers_are_never_loaded, 0, 2);
     tcase_add_loop_test(aborts, an_msr_that_cannot_be_loaded_aborts, 0, COUNT(bad_loads));
     tcase_add_loop_test(aborts, a_bad_host_pdpte_aborts, 0, COUNT(bad_pdptes));
     tcase_add_test(aborts, a_guest_in_ia32e_mode_cannot_exit_to_a_32_bit_host);

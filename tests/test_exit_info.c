@@ -75,6 +75,11 @@ START_TEST(control_and_debug_registers)
     ck_assert_int_eq(vmxc_exit_cr(0xfff10070, &cr), VMXC_OK); /* LMSW of memory that holds FFF1H */
     ck_assert(cr.access == VMXC_CR_ACCESS_LMSW && cr.lmsw_memory && cr.lmsw_source == 0xfff1);
 
+    ck_assert_int_eq(vmxc_exit_cr(0xfff10030, &cr), VMXC_OK); /* of a register */
+    ck_assert(!cr.lmsw_memory && cr.lmsw_source == 0xfff1);
+    ck_assert_int_eq(vmxc_exit_cr(0x40, &cr), VMXC_OK); /* of memory that holds 0 */
+    ck_assert(cr.lmsw_memory && cr.lmsw_source == 0);
+
     const struct vmxc_exit_dr dr = vmxc_exit_dr(0x717); /* MOV RDI, DR7 */
     ck_assert(dr.dr == 7 && dr.from_dr && dr.gpr == VMXC_GPR_RDI);
 }
@@ -349,6 +354,13 @@ START_TEST(a_nested_fault_from_the_vmcs)
     ck_assert_int_eq(vmxc_exit_read_nested_fault(&mock.ops, mode, &fault), VMXC_OK);
     ck_assert(fault.gpa == 0x5008 && fault.linear == 0x405008 && fault.access == VMXC_MAP_WRITE);
     ck_assert(fault.nmi_unblocking && fault.shadow_stack && fault.asynchronous);
+    for (unsigned bit = 12; bit <= 16; bit++) { /* each bit has its member */
+        *field(VMXC_VMCS_EXIT_QUALIFICATION) = UINT64_C(1) << bit;
+        ck_assert_int_eq(vmxc_exit_read_nested_fault(&mock.ops, mode, &fault), VMXC_OK);
+        ck_assert_int_eq(fault.nmi_unblocking, bit == 12);
+        ck_assert_int_eq(fault.shadow_stack, bit == 13);
+        ck_assert_int_eq(fault.asynchronous, bit == 16);
+    }
     mock.absent_field = VMXC_VMCS_GUEST_PHYSICAL_ADDRESS;
     ck_assert_int_eq(vmxc_exit_read_nested_fault(&mock.ops, mode, &fault), VMXC_UNSUPPORTED);
 }
@@ -437,11 +449,11 @@ END_TEST
 
 START_TEST(injected_events)
 {
-    const struct vmxc_event fault = {.type = VMXC_INTERRUPTION_TYPE_HARDWARE_EXCEPTION,
-                                     .vector = 14,
-                                     .has_error_code = true,
-                                     .error_code = 7};
-    const struct vmxc_event call = {
+    struct vmxc_event fault = {.type = VMXC_INTERRUPTION_TYPE_HARDWARE_EXCEPTION,
+                               .vector = 14,
+                               .has_error_code = true,
+                               .error_code = 7};
+    struct vmxc_event call = {
         .type = VMXC_INTERRUPTION_TYPE_SOFTWARE_INTERRUPT, .vector = 0x80, .instruction_length = 2};
 
     ck_assert_int_eq(vmxc_event_inject(&mock.ops, &fault), VMXC_OK);
@@ -450,6 +462,13 @@ START_TEST(injected_events)
     ck_assert_int_eq(vmxc_event_inject(&mock.ops, &call), VMXC_OK);
     ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_INTERRUPTION_INFO), 0x80000480);
     ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_INSTRUCTION_LENGTH), 2);
+    /* 0 is an error code, and a length, like any other. */
+    fault.error_code = 0;
+    call.instruction_length = 0;
+    ck_assert_int_eq(vmxc_event_inject(&mock.ops, &fault), VMXC_OK);
+    ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE), 0);
+    ck_assert_int_eq(vmxc_event_inject(&mock.ops, &call), VMXC_OK);
+    ck_assert_uint_eq(*field(VMXC_VMCS_VM_ENTRY_INSTRUCTION_LENGTH), 0);
 
     *field(VMXC_VMCS_VM_ENTRY_INTERRUPTION_INFO) = 0;
     mock.absent_field = VMXC_VMCS_VM_ENTRY_EXCEPTION_ERROR_CODE;

@@ -18,6 +18,7 @@ START_TEST(an_uninitialized_frame_answers_with_a_status)
     void *pointer = &frame;
 
     ck_assert(!vmxc_frame_is_allocated(&frame));
+    ck_assert_uint_eq(frame.hpa, 0);
     ck_assert_int_eq(vmxc_frame_hpa(&frame, &hpa), VMXC_BAD_STATE);
     ck_assert_int_eq(vmxc_frame_ptr(&frame, &pointer), VMXC_BAD_STATE);
     ck_assert_int_eq(vmxc_frame_fill(&frame, 1), VMXC_BAD_STATE);

@@ -349,10 +349,16 @@ START_TEST(faults_by_privilege_come_before_the_exit)
     const struct decision *row = &decisions[_i];
     prepare(row, 3, true);
     const struct vmxsim_outcome outcome = execute(row->instruction);
-    if (row->cpl3_vector == ANY)
+    if (row->cpl3_vector == ANY) {
         expect_guest_exit(&outcome, row->reason);
+        return;
+    }
+    expect_guest_fault(&outcome, row->cpl3_vector);
+    if (row->cpl3_vector == UD)
+        ck_assert_int_eq(outcome.rule, VMXSIM_RULE_UD_PRIVILEGE);
     else
-        expect_guest_fault(&outcome, row->cpl3_vector);
+        ck_assert(outcome.rule == VMXSIM_RULE_GP_PRIVILEGE ||
+                  outcome.rule == VMXSIM_RULE_GP_RESTRICTED);
 }
 END_TEST
 
@@ -534,9 +540,11 @@ START_TEST(invlpg_reports_its_address)
     expect_guest_exit(&outcome, 14);
     ck_assert_uint_eq(outcome.qualification, 0x123456789);
     machine_set_cpl(&machine, 3);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR4) |= VMXC_CR4_PCE; /* RDPMC's business */
     load();
     ck_assert_int_eq(vmxsim_guest_invlpg(machine.cpu, 0x123456789, &outcome), VMXC_OK);
     expect_guest_fault(&outcome, GP);
+    ck_assert_int_eq(outcome.rule, VMXSIM_RULE_GP_PRIVILEGE);
 }
 END_TEST
 

@@ -126,6 +126,7 @@ START_TEST(the_bitmap_decides_per_vector)
         load();
         ck_assert_int_eq(vmxsim_guest_exception(machine.cpu, event, &outcome), VMXC_OK);
         expect_fate(bit ? EXITS : TAKEN, 0, event->vector);
+        ck_assert_int_eq(outcome.rule, VMXSIM_RULE_EXCEPTION);
         ck_assert_uint_eq(outcome.interruption_info, bit ? exits[_i].information : 0);
         ck_assert_uint_eq(outcome.interruption_error_code, bit ? event->error_code : 0);
         ck_assert_uint_eq(outcome.qualification, bit ? exits[_i].qualification : 0);
@@ -357,6 +358,22 @@ START_TEST(what_is_blocked_does_not_block_others)
 }
 END_TEST
 
+START_TEST(a_sipi_wakes_whatever_its_vector)
+{
+    struct vmxsim_pending pending = {.sipi = true};
+    for (unsigned vector = 0; vector <= 0x9a; vector += 0x9a) {
+        pending.sipi_vector = (uint8_t)vector;
+        enter(0, 0, WAIT_FOR_SIPI);
+        boundary(&pending);
+        expect_guest_exit(&outcome, 4);
+        ck_assert_uint_eq(outcome.qualification, vector);
+    }
+    pending.sipi = false;
+    boundary(&pending);
+    expect_guest_complete(&outcome);
+}
+END_TEST
+
 /* Window exiting: control, RFLAGS.IF, interruptibility, activity. */
 static const struct {
     uint64_t control;
@@ -471,6 +488,7 @@ int main(void)
 
     tcase_add_test(boundaries, events_have_an_order);
     tcase_add_test(boundaries, what_is_blocked_does_not_block_others);
+    tcase_add_test(boundaries, a_sipi_wakes_whatever_its_vector);
     tcase_add_loop_test(boundaries, windows_open_when_nothing_blocks, 0, COUNT(windows));
     tcase_add_test(boundaries, a_debug_trap_goes_to_the_guest_or_waits_behind_mov_ss);
     tcase_add_test(boundaries, the_timer_needs_its_control);

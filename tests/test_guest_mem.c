@@ -124,6 +124,18 @@ START_TEST(a_refused_copy_touches_nothing)
 }
 END_TEST
 
+START_TEST(a_copy_needs_no_more_than_it_does)
+{
+    uint64_t value = 0;
+
+    vmxsim_memory_write64(memory, LINEAR_HPA, 0x1122334455667788);
+    ck_assert_int_eq(vmxc_guest_mem_copy(&space, LINEAR_GPA, R_O_GPA, 8), VMXC_OK);
+    ck_assert_int_eq(vmxc_guest_mem_read_u64(&space, LINEAR_GPA, &value), VMXC_OK);
+    ck_assert_uint_ne(value, 0x1122334455667788);
+    ck_assert_int_eq(vmxc_guest_mem_copy(&space, R_O_GPA, LINEAR_GPA, 8), VMXC_DENIED);
+}
+END_TEST
+
 START_TEST(an_uninitialized_space_is_a_status)
 {
     struct vmxc_addrspace none = {0};
@@ -380,6 +392,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, a_refused_read_touches_nothing, 0, ranges);
     tcase_add_loop_test(t, a_refused_store_touches_nothing, 0, ranges);
     tcase_add_test(t, a_refused_copy_touches_nothing);
+    tcase_add_test(t, a_copy_needs_no_more_than_it_does);
     tcase_add_test(t, an_uninitialized_space_is_a_status);
     tcase_add_test(t, no_memory_on_the_last_page_leaves_the_first_alone);
     tcase_add_test(t, a_read_at_the_end_of_an_area_goes_on_in_the_next_area);

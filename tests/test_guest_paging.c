@@ -69,6 +69,25 @@ START_TEST(linear_address_masking_bits_of_cr3_are_no_address)
 }
 END_TEST
 
+/* The widest address of a table: bits 51:12 of CR3. */
+START_TEST(the_root_lies_anywhere_in_the_physical_address_space)
+{
+    const struct vmxc_guest_paging_caps widest = {52, 57, 1, 1, 1};
+    struct vmxc_guest_walk_info info;
+    struct vmxc_guest_registers wide = {
+        .cr0 = 0x80000001, .cr4 = 0x20, .efer = 0x500, .cr3 = BITS(51, 12)};
+
+    ck_assert_int_eq(vmxc_guest_walk_info_init(&wide, &widest, &info), VMXC_OK);
+    ck_assert_uint_eq(info.root, BITS(51, 12));
+    wide.cr4 |= BIT(12);
+    ck_assert_int_eq(vmxc_guest_walk_info_init(&wide, &widest, &info), VMXC_OK);
+    ck_assert_uint_eq(info.root, BITS(51, 12));
+    wide = (struct vmxc_guest_registers){.cr0 = 0x80000001, .cr3 = BITS(31, 12)};
+    ck_assert_int_eq(vmxc_guest_walk_info_init(&wide, &widest, &info), VMXC_OK);
+    ck_assert_uint_eq(info.root, BITS(31, 12));
+}
+END_TEST
+
 /* A VM entry may leave bits 63:32 of CR3 set in a guest with 32-bit paging. */
 START_TEST(bits_63_32_of_cr3_are_no_address_for_32_bit_paging)
 {
@@ -479,6 +498,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, impossible_registers_are_refused);
     tcase_add_test(t, linear_address_masking_bits_of_cr3_are_no_address);
+    tcase_add_test(t, the_root_lies_anywhere_in_the_physical_address_space);
     tcase_add_test(t, bits_63_32_of_cr3_are_no_address_for_32_bit_paging);
     tcase_add_test(t, reserved_bits_of_pdptes);
     tcase_add_test(t, without_paging_the_address_stays);

@@ -269,6 +269,36 @@ START_TEST(pdptes_are_read_through_ept)
 }
 END_TEST
 
+/* CR3 names the table by bits 31:5: four entries of 8 bytes anywhere in a page. */
+START_TEST(pdptes_are_aligned_to_32_bytes)
+{
+    static const uint32_t fields[] = {VMXC_VMCS_GUEST_PDPTE0, VMXC_VMCS_GUEST_PDPTE1,
+                                      VMXC_VMCS_GUEST_PDPTE2, VMXC_VMCS_GUEST_PDPTE3};
+    machine_new_ept(&machine, 4, 0);
+    machine_ept_map(&machine, 0x600000, PDPT, 1);
+    for (unsigned i = 0; i < 4; i++)
+        machine_write(&machine, PDPT + 0xfe0 + 8 * i, (uint64_t)(0x7001 + 0x1000 * i));
+    load_pae();
+    expect_guest_complete(mov_to_cr(3, 0x600fff));
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(field(fields[i]), 0x7001 + 0x1000 * i);
+}
+END_TEST
+
+START_TEST(without_ept_a_vm_entry_reads_the_pdptes_from_memory)
+{
+    const struct vmxsim_access access = {
+        .type = VMXSIM_ACCESS_READ, .linear = 0xc0000000, .size = 1};
+    machine_write(&machine, PDPT + 0x38, 0x510001); /* the fourth of the table at PDPT + 20H */
+    machine_write(&machine, 0x510000, 0x12400083);  /* a 2-MByte page */
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = PDPT + 0x38;
+    load_pae();
+    outcome = machine_access_as(&machine, &access, NULL);
+    ck_assert_int_eq(outcome.kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(outcome.page[0].hpa, 0x12400000);
+}
+END_TEST
+
 START_TEST(cr4_loads_the_pdptes_if_paging_bits_change)
 {
     machine_write(&machine, 0, 0x1003); /* CR3 is 0 */
@@ -329,6 +359,13 @@ START_TEST(what_accesses_do_not_model_is_refused)
 {
     load();
     ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 3, 0, VMXC_CR3_LAM_U48, &outcome),
+                     VMXC_UNSUPPORTED);
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 3, 0, VMXC_CR3_LAM_U57, &outcome),
+                     VMXC_UNSUPPORTED);
+    ck_assert_int_eq(
+        vmxsim_guest_mov_to_cr(machine.cpu, 4, 0, CR4_GUEST | VMXC_CR4_LAM_SUP, &outcome),
+        VMXC_UNSUPPORTED);
+    ck_assert_int_eq(vmxsim_guest_mov_to_cr(machine.cpu, 4, 0, CR4_GUEST | VMXC_CR4_LASS, &outcome),
                      VMXC_UNSUPPORTED);
 }
 END_TEST
@@ -477,6 +514,9 @@ START_TEST(mov_dr_without_an_exit_faults)
     ck_assert_int_eq(vmxsim_guest_mov_to_dr(machine.cpu, 7, 0, UINT64_C(1) << 32, &outcome),
                      VMXC_OK);
     expect_guest_fault(&outcome, VMXC_VECTOR_GP);
+    ck_assert_int_eq(vmxsim_guest_mov_to_dr(machine.cpu, 6, 0, UINT64_C(1) << 32, &outcome),
+                     VMXC_OK);
+    expect_guest_fault(&outcome, VMXC_VECTOR_GP);
     machine_set_cpl(&machine, 3);
     load();
     ck_assert_int_eq(vmxsim_guest_mov_from_dr(machine.cpu, 0, 0, &outcome), VMXC_OK);
@@ -516,7 +556,19 @@ START_TEST(general_detect_raises_db)
         ck_assert_int_eq(outcome.rule, VMXSIM_RULE_DR_DETECT);
         ck_assert_uint_eq(outcome.qualification, intercepted ? 0x2000 : 0);
         ck_assert_uint_eq(field(VMXC_VMCS_GUEST_DR7), intercepted ? 0x2400 : 0x400);
+        /* BD in DR6 is for the guest's handler: an exit leaves it to the hypervisor. */
+        if (!intercepted)
+            ck_assert_uint_eq(dr(6), 0xffff2ff0);
     }
+}
+END_TEST
+
+START_TEST(outside_64_bit_mode_debug_registers_have_32_bits)
+{
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CS_ACCESS_RIGHTS) = 0xc09b;
+    load();
+    ck_assert_int_eq(vmxsim_guest_mov_to_dr(machine.cpu, 1, 0, 0x80000000, &outcome), VMXC_OK);
+    ck_assert_uint_eq(dr(1), 0x80000000);
 }
 END_TEST
 
@@ -546,6 +598,8 @@ int main(void)
     tcase_add_test(control, cr3_loads_the_pdptes_of_pae_paging);
     tcase_add_test(control, a_bad_pdpte_faults_and_changes_nothing);
     tcase_add_test(control, pdptes_are_read_through_ept);
+    tcase_add_test(control, pdptes_are_aligned_to_32_bytes);
+    tcase_add_test(control, without_ept_a_vm_entry_reads_the_pdptes_from_memory);
     tcase_add_test(control, cr4_loads_the_pdptes_if_paging_bits_change);
     tcase_add_loop_test(control, cr3_targets_do_not_exit, 0, COUNT(targets));
     tcase_add_test(control, reading_cr3_exits_by_its_control);
@@ -564,6 +618,7 @@ int main(void)
     tcase_add_test(debug, mov_dr_without_an_exit_faults);
     tcase_add_test(debug, debug_registers_keep_what_is_written);
     tcase_add_test(debug, general_detect_raises_db);
+    tcase_add_test(debug, outside_64_bit_mode_debug_registers_have_32_bits);
 
     return run_suite(suite);
 }

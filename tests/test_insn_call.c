@@ -13,6 +13,7 @@
 #include "vmxsim/guest.h"
 
 #define EPTP_LIST UINT64_C(0x20000)
+#define PML       UINT64_C(0x28000)
 #define NEW_ROOT  UINT64_C(0x200000)
 
 static struct insn_machine machine;
@@ -332,9 +333,9 @@ static void map_first_gbyte(uint64_t root)
                           VMXC_EPT_RWX | VMXC_EPT_LARGE_PAGE | 6 << 3);
 }
 
-static struct vmxsim_outcome read_guest(uint64_t linear)
+static struct vmxsim_outcome access_guest(enum vmxsim_access_type type, uint64_t linear)
 {
-    const struct vmxsim_access access = {.type = VMXSIM_ACCESS_READ, .linear = linear, .size = 1};
+    const struct vmxsim_access access = {.type = type, .linear = linear, .size = 1};
     struct vmxsim_outcome outcome;
 
     ck_assert_int_eq(vmxsim_guest_access(machine.cpu, &access, &outcome, NULL), VMXC_OK);
@@ -349,14 +350,41 @@ START_TEST(a_guest_switches_to_another_ept)
     map_first_gbyte(NEW_ROOT);
     set_list_entry(7, eptp);
     insn_machine_launch(&machine, &vmcs);
-    ck_assert_uint_eq(read_guest(0x5000).exit_reason, VMXC_EXIT_REASON_EPT_VIOLATION);
+    ck_assert_uint_eq(access_guest(VMXSIM_ACCESS_READ, 0x5000).exit_reason,
+                      VMXC_EXIT_REASON_EPT_VIOLATION);
     EXECUTE(&machine, vmfunc, 0, 7);
     expect_completion(&machine);
-    ck_assert_int_eq(read_guest(0x5000).kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_int_eq(access_guest(VMXSIM_ACCESS_READ, 0x5000).kind, VMXSIM_OUTCOME_COMPLETE);
     ck_assert(vmxsim_memory_read64(machine.memory, NEW_ROOT) & VMXC_EPT_ACCESSED);
     EXECUTE_BARE(&machine, vmcall);
     ck_assert_uint_eq(insn_machine_field(&machine, VMXC_VMCS_EPT_POINTER), eptp);
     ck_assert_uint_eq(insn_machine_field(&machine, VMXC_VMCS_EPTP_INDEX), 7);
+}
+END_TEST
+
+/* Page-modification logging goes with the accessed and dirty flags of the EPTP that is in use. */
+START_TEST(logging_begins_and_ends_with_the_eptp)
+{
+    struct vmxsim_vmcs vmcs = guest_with_functions();
+
+    vmcs.value[F(SECONDARY_PROCESSOR_BASED_CONTROLS)] |= VMXC_SECONDARY_ENABLE_PML;
+    vmcs.value[F(PML_ADDRESS)] = PML;
+    vmcs.value[F(PML_INDEX)] = 511;
+    map_first_gbyte(NEW_ROOT);
+    set_list_entry(1, NEW_ROOT | 0x1e);
+    set_list_entry(2, NEW_ROOT | 0x5e);
+    insn_machine_launch(&machine, &vmcs);
+    EXECUTE(&machine, vmfunc, 0, 1);
+    ck_assert_int_eq(access_guest(VMXSIM_ACCESS_WRITE, 0x5000).kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(vmxsim_cpu_pml_index(machine.cpu), 511);
+    EXECUTE(&machine, vmfunc, 0, 2);
+    ck_assert_int_eq(access_guest(VMXSIM_ACCESS_WRITE, 0x5000).kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(vmxsim_cpu_pml_index(machine.cpu), 510);
+    ck_assert_uint_eq(vmxsim_memory_read64(machine.memory, PML + 8 * 511), 0x5000);
+    EXECUTE(&machine, vmfunc, 0, 1);
+    map_first_gbyte(NEW_ROOT); /* clean again */
+    ck_assert_int_eq(access_guest(VMXSIM_ACCESS_WRITE, 0x5000).kind, VMXSIM_OUTCOME_COMPLETE);
+    ck_assert_uint_eq(vmxsim_cpu_pml_index(machine.cpu), 510);
 }
 END_TEST
 
@@ -446,6 +474,7 @@ int main(void)
     tcase_add_test(tcase, functions_beyond_63_are_undefined);
     tcase_add_loop_test(tcase, functions_that_cannot_be_done_exit, 0, COUNT(refused));
     tcase_add_test(tcase, a_guest_switches_to_another_ept);
+    tcase_add_test(tcase, logging_begins_and_ends_with_the_eptp);
     tcase_add_test(tcase, without_virtualization_exceptions_there_is_no_eptp_index);
     tcase_add_loop_test(tcase, vmx_instructions_in_a_guest_exit, 0, COUNT(exit_reasons));
     suite_add_tcase(suite, tcase);

@@ -264,6 +264,13 @@ START_TEST(bitmaps_decide_by_encoding)
     EXECUTE(&machine, vmresume, NULL);
     EXECUTE(&machine, vmread, 0x8000 | VMXC_VMCS_GUEST_RFLAGS); /* no bit in the bitmap */
     expect_exit(&machine, VMXC_EXIT_REASON_VMREAD, VMXSIM_INSN_NON_ROOT);
+    EXECUTE(&machine, vmresume, NULL);
+    EXECUTE(&machine, vmread,
+            0x8000 | VMXC_VMCS_GUEST_RIP); /* ... nor would there be a 1 behind it */
+    expect_exit(&machine, VMXC_EXIT_REASON_VMREAD, VMXSIM_INSN_NON_ROOT);
+    EXECUTE(&machine, vmresume, NULL);
+    EXECUTE(&machine, vmwrite, 0x8000 | VMXC_VMCS_GUEST_RIP, 0);
+    expect_exit(&machine, VMXC_EXIT_REASON_VMWRITE, VMXSIM_INSN_NON_ROOT);
 }
 END_TEST
 

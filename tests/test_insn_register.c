@@ -59,6 +59,7 @@ static const struct move cr0_moves[] = {
     {0x80000031, 0x2020, 0x500, true, 0xe0050033, VMXSIM_INSN_NONE},
     {0x80000031, 0x2020, 0, false, 0x31, VMXSIM_INSN_NONE},
     {0x31, 0x2000, 0, false, 0x80000031, VMXSIM_INSN_NONE},
+    {0x80010031, 0x802020, 0x500, false, 0x80010033, VMXSIM_INSN_NONE}, /* CET and WP stay */
 };
 
 START_TEST(cr0_accepts_what_the_mode_allows)
@@ -211,6 +212,8 @@ START_TEST(efer_keeps_lma_and_lme_while_paging)
     expect_completion(&machine);
     ck_assert_uint_eq(read_msr(VMXC_MSR_EFER), 0xd00);
     ck_assert_uint_eq(vmxsim_cpu_root_state(machine.cpu).efer, 0xd00);
+    EXECUTE(&machine, wrmsr, VMXC_MSR_EFER, 0x101); /* what is not written goes */
+    ck_assert_uint_eq(read_msr(VMXC_MSR_EFER), 0x501);
 }
 END_TEST
 

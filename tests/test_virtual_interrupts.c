@@ -490,6 +490,7 @@ START_TEST(a_tpr_below_the_threshold_at_entry_exits)
     if (thresholds[_i].exits) {
         expect_guest_exit(&outcome, 43);
         ck_assert_int_eq(outcome.rule, VMXSIM_RULE_EXIT_TPR_ENTRY);
+        ck_assert_uint_eq(outcome.qualification, 0);
     } else {
         expect_guest_complete(&outcome);
     }

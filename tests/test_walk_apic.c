@@ -372,6 +372,9 @@ START_TEST(the_trail_names_the_rule)
     struct vmxsim_trail trail;
     (void)machine_access_as(&machine, &access, &trail);
     ck_assert_int_eq(trail.entry[trail.count - 1].verdict, VMXSIM_RULE_EXIT_APIC);
+    arrange(plain, 1); /* a paging structure on the page */
+    (void)machine_access_as(&machine, &access, &trail);
+    ck_assert_int_eq(trail.entry[trail.count - 1].verdict, VMXSIM_RULE_EXIT_APIC_PHYSICAL);
 }
 END_TEST
 

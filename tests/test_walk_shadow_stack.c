@@ -253,6 +253,11 @@ static const struct {
      VMXSIM_RULE_EPT_SHADOW_STACK},
     {EPT7, 0, VMXSIM_ACCESS_WRITE, SSS, 0, 3, VMXC_EPT_READ | VMXC_EPT_WRITE,
      V_BASE | V_SS | V_SSS | V_RWX(4) | 2, VMXSIM_RULE_EPT_SHADOW_STACK},
+    /* Without mode-based execute control bit 10 of the entry does not make it present, nor is it missed. */
+    {EPT7, 0, VMXSIM_ACCESS_READ, SSS, VMXC_EPT_READ | VMXC_EPT_WRITE | VMXC_EPT_USER_EXECUTE, 0, 0,
+     V_BASE | V_SS | V_SSS | V_RWX(4) | 1, VMXSIM_RULE_EPT_SHADOW_STACK},
+    {EPT7, 0, VMXSIM_ACCESS_READ, SSS, VMXC_EPT_RWX, 0, 0, V_BASE | V_SS | 1,
+     VMXSIM_RULE_EPT_NOT_PRESENT},
     /* A walk that reaches no page: bit 14 is undefined, 0 here, whatever the entry's bit 60. */
     {EPT7, 0, VMXSIM_ACCESS_READ, SSS, EPT_ALL, 0, 0, V_BASE | V_SS | 1,
      VMXSIM_RULE_EPT_NOT_PRESENT},

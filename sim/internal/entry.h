@@ -187,9 +187,6 @@ void require_capable(struct entry_check *check, enum vmxsim_entry_rule id, uint1
 /* The two rules of an MSR list: its address, if it is not empty; its last byte, if the address is fine. */
 void require_msr_list(struct entry_check *check, enum vmxsim_entry_rule address_rule,
                       enum vmxsim_entry_rule last_rule, uint16_t address, uint16_t count);
-/* A physical address: aligned (low bits of `alignment_mask` 0) and within the width. */
-void require_address(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                     uint64_t alignment_mask);
 /* A canonical linear address for the width the processor supports. */
 void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal);
 

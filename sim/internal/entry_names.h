@@ -46,7 +46,6 @@
 #define region_header(...) vmxsim_entry_region_header(__VA_ARGS__)
 #define other_msr(...) vmxsim_entry_other_msr(__VA_ARGS__)
 #define replace_by(...) vmxsim_entry_replace_by(__VA_ARGS__)
-#define require_address(...) vmxsim_entry_require_address(__VA_ARGS__)
 #define require_allowed(...) vmxsim_entry_require_allowed(__VA_ARGS__)
 #define require_canonical(...) vmxsim_entry_require_canonical(__VA_ARGS__)
 #define require_capable(...) vmxsim_entry_require_capable(__VA_ARGS__)

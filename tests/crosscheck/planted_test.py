@@ -4,8 +4,9 @@
 
 planted_test.py BUILD_DIRECTORY
 
-Runs it once: nothing may differ. Then each defect of planted.json is put into a copy of one file of the model, linked before the
-library: the same experiments must show it, and what is left of one of them after --minimize must be small.
+Runs it once: nothing may differ. Then each defect of the bug museum that is marked for it (tests/mutants/museum.json) is put into a
+copy of one file of the model, linked before the library: the same experiments must show it, and what is left of one of them after
+--minimize must be small.
 """
 import glob
 import json
@@ -16,6 +17,9 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "mutants"))
+import planting  # noqa: E402
+
 RUN = [sys.executable, os.path.join(HERE, "run.py")]
 SMALL = ["--generate", "1", "--count", "access=2500,entry=1000,intercept=800,instructions=600"]
 MAX_WORDS, MAX_FIELDS, SKIPPED = 12, 3, 77
@@ -32,24 +36,17 @@ def run(arguments, expected):
 
 
 def plant(defect, build, folder):
-    """The vmxsim command with this defect."""
-    source = os.path.join(ROOT, defect["file"])
-    with open(source, encoding="utf-8") as stream:
-        text = stream.read()
-    if text.count(defect["find"]) != 1:
-        sys.exit(f"{defect['file']}: the place for \"{defect['what']}\" is not there exactly once")
-    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as stream:
-        command = next(one["command"] for one in json.load(stream) if os.path.samefile(one["file"], source))
-    changed, compiled = os.path.join(folder, os.path.basename(source)), os.path.join(folder, "planted.o")
-    with open(changed, "w", encoding="utf-8") as stream:
-        stream.write(text.replace(defect["find"], defect["replace"]))
-    words = command.split()
-    words[words.index("-o") + 1], words[words.index("-c") + 1] = compiled, changed
-    subprocess.run([word for word in words if word != "-Werror"], cwd=build, check=True, capture_output=True)
+    """The vmxsim command with this defect, which is one of the model."""
+    words = planting.compile_commands(build)
+    try:
+        objects = [planting.compile_changed(words[path], path, text, folder, build)
+                   for path, text in planting.changes_of(defect).items()]
+    except planting.Unfit as reason:
+        sys.exit(str(reason))
     program = os.path.join(folder, "vmxsim")
-    objects = glob.glob(os.path.join(build, "sim", "cli", "CMakeFiles", "vmxsim_command.dir", "*.o"))
-    libraries = [os.path.join(build, "sim", "libvmxsim.a"), "-ljansson", "-lxxhash"]
-    subprocess.run([words[0], "-o", program, *objects, compiled, *libraries], check=True)
+    command = glob.glob(os.path.join(build, "sim", "cli", "CMakeFiles", "vmxsim_command.dir", "*.o"))
+    libraries = [os.path.join(build, "sim", "libvmxsim.a"), *planting.NEEDS["vmxsim"]]
+    subprocess.run([next(iter(words.values()))[0], "-o", program, *command, *objects, *libraries], check=True)
     return program
 
 
@@ -71,8 +68,8 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     build = os.path.abspath(sys.argv[1])
-    with open(os.path.join(HERE, "planted.json"), encoding="utf-8") as stream:
-        defects = json.load(stream)
+    with open(os.path.join(ROOT, "tests", "mutants", "museum.json"), encoding="utf-8") as stream:
+        defects = {name: defect for name, defect in json.load(stream).items() if defect.get("crosscheck")}
     with tempfile.TemporaryDirectory(prefix="vmxsim-planted-") as folder:
         recording = os.path.join(folder, "recording.jsonl")
         print(run(["--engine", "bochs", "--build", build, "--jobs", "2", *SMALL, "--record", recording], 0), end="")

@@ -59,12 +59,41 @@ void expect_guest_complete(const struct vmxsim_outcome *outcome)
     ck_assert_int_eq(outcome->rule, VMXSIM_RULE_NONE);
 }
 
+/* VM exits that have one reason in the model's rules too, and whether their qualification says anything. */
+static const struct {
+    unsigned reason;
+    enum vmxsim_walk_rule rule;
+    bool qualified;
+} reasons[] = {
+    {1, VMXSIM_RULE_EXIT_INTERRUPT, false},
+    {2, VMXSIM_RULE_EXIT_TRIPLE_FAULT, false},
+    {3, VMXSIM_RULE_EXIT_INIT, false},
+    {4, VMXSIM_RULE_EXIT_SIPI, true},
+    {7, VMXSIM_RULE_EXIT_INTERRUPT_WINDOW, false},
+    {8, VMXSIM_RULE_EXIT_NMI_WINDOW, false},
+    {9, VMXSIM_RULE_EXIT_TASK_SWITCH, true},
+    {37, VMXSIM_RULE_EXIT_MTF, false},
+    {45, VMXSIM_RULE_EXIT_VIRTUALIZED_EOI, true},
+    {52, VMXSIM_RULE_EXIT_TIMER, false},
+};
+
+static void expect_reason(const struct vmxsim_outcome *outcome, unsigned reason)
+{
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        if (reasons[i].reason != reason)
+            continue;
+        ck_assert_int_eq(outcome->rule, reasons[i].rule);
+        ck_assert(reasons[i].qualified || outcome->qualification == 0);
+    }
+}
+
 void expect_guest_exit(const struct vmxsim_outcome *outcome, unsigned reason)
 {
     ck_assert_msg(outcome->kind == VMXSIM_OUTCOME_VM_EXIT, "%s", machine_outcome_text(outcome));
     ck_assert_uint_eq(outcome->exit_reason, reason);
     ck_assert(outcome->qualification_defined);
     ck_assert_int_ne(outcome->rule, VMXSIM_RULE_NONE);
+    expect_reason(outcome, reason);
 }
 
 void expect_guest_fault(const struct vmxsim_outcome *outcome, unsigned vector)

@@ -264,6 +264,7 @@ static void trace(void *context, const struct vmxc_trace_event *event)
     struct test_hal *const hal = context;
 
     hal->traced[event->kind]++;
+    hal->last_of[event->kind] = *event;
     hal->last_event = *event;
     if (hal->trace_count < TEST_HAL_TRACE_SIZE)
         hal->traces[hal->trace_count++] = *event;

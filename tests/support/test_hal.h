@@ -78,7 +78,8 @@ struct test_hal {
     uint64_t invalidations;
     uint64_t log_count;
     struct test_hal_entry log[TEST_HAL_LOG_SIZE];
-    uint64_t traced[16]; /* events by enum vmxc_trace_kind */
+    uint64_t traced[16];                 /* events by enum vmxc_trace_kind */
+    struct vmxc_trace_event last_of[16]; /* the last of each kind */
     struct vmxc_trace_event last_event;
     uint64_t trace_count;
     struct vmxc_trace_event traces[TEST_HAL_TRACE_SIZE];
