@@ -25,13 +25,25 @@ static struct vmxsim_cpu *cpu;
 static struct vmxc_io_bitmap io;
 static struct vmxc_msr_bitmap msrs;
 
-/* What should exit. */
-static bool port_exits[PORTS];
-static bool msr_exits[2][MSRS]; /* reads, writes */
+static struct vmxsim_fuzz_loop loop;
+
+/* What should exit: one byte, 0 or 1, for each. */
+struct exits {
+    uint8_t value[PORTS];
+    unsigned end; /* what lies behind it was not set since the beginning */
+};
+
+static struct exits port_exits;
+static struct exits msr_exits[2]; /* reads, writes */
 
 static uint32_t msr_number(unsigned index)
 {
     return index < RANGE_MSRS ? index : UINT32_C(0xc0000000) + index - RANGE_MSRS;
+}
+
+static void must(enum vmxc_status status)
+{
+    REQUIRE(status == VMXC_OK, "status %d", status);
 }
 
 /* ---- Set-up ---- */
@@ -59,35 +71,46 @@ static void load_guest(void)
 static void set_up(void)
 {
     const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1};
+    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
     const struct vmxsim_profile *profile = vmxsim_profile_builtin("icelake");
+    const struct vmxsim_fuzz_value_at values[] = {{&io, sizeof io}, {&msrs, sizeof msrs}};
 
     REQUIRE(vmxsim_memory_create(&config, &memory, NULL) == VMXC_OK &&
                 vmxsim_cpu_create(memory, profile, &cpu) == VMXC_OK,
             "no machine");
+    const struct vmxc_hal *const hal = vmxsim_memory_hal(memory);
+    must(vmxc_io_bitmap_init(&io, hal, VMXC_PASSTHROUGH));
+    must(vmxc_msr_bitmap_init(&msrs, hal, VMXC_PASSTHROUGH));
+    load_guest();
+    must(vmxsim_fuzz_loop_begin(&loop, memory, values, 2));
 }
 
 /* ---- Operations ---- */
 
+static void set_exits(struct exits *all, unsigned first, unsigned last, bool exits)
+{
+    memset(all->value + first, exits, last + 1 - first);
+    if (all->end <= last)
+        all->end = last + 1;
+}
+
+static void forget_exits(struct exits *all)
+{
+    memset(all->value, 0, all->end);
+    all->end = 0;
+}
+
 static void set_ports(unsigned first, unsigned last, bool exits)
 {
-    for (unsigned port = first; port <= last; port++)
-        port_exits[port] = exits;
+    set_exits(&port_exits, first, last, exits);
 }
 
 static void set_msrs(unsigned first, unsigned last, uint32_t access, bool exits)
 {
-    for (unsigned index = first; index <= last; index++) {
-        for (unsigned write = 0; write < 2; write++) {
-            if (access & (1u << write))
-                msr_exits[write][index] = exits;
-        }
+    for (unsigned write = 0; write < 2; write++) {
+        if (access & (1u << write))
+            set_exits(&msr_exits[write], first, last, exits);
     }
-}
-
-static void must(enum vmxc_status status)
-{
-    REQUIRE(status == VMXC_OK, "status %d", status);
 }
 
 static void perform_io(enum operation operation, unsigned first, unsigned length, bool exits)
@@ -141,7 +164,7 @@ static void compare_port(unsigned port, uint32_t size)
     bool expected = port + size > PORTS;
 
     for (unsigned i = port; i < port + size && i < PORTS; i++)
-        expected = expected || port_exits[i];
+        expected = expected || port_exits.value[i];
     const struct vmxsim_io access = {.port = (uint16_t)port, .size = (uint8_t)size, .in = true};
     REQUIRE(vmxsim_guest_io(cpu, &access, &outcome) == VMXC_OK, "the model refuses");
     REQUIRE((outcome.kind == VMXSIM_OUTCOME_VM_EXIT) == expected,
@@ -156,7 +179,7 @@ static void compare_msr(unsigned index)
     const uint32_t msr = msr_number(index);
 
     for (unsigned write = 0; write < 2; write++) {
-        const bool expected = msr_exits[write][index];
+        const bool expected = msr_exits[write].value[index];
         const enum vmxc_status status = write ? vmxsim_guest_wrmsr(cpu, msr, 0, &outcome)
                                               : vmxsim_guest_rdmsr(cpu, msr, &outcome);
         REQUIRE(status == VMXC_OK, "the model refuses");
@@ -202,15 +225,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct vmxsim_fuzz_input input = {.next = data, .left = size};
 
-    if (cpu == NULL)
+    if (loop.memory == NULL)
         set_up();
-    vmxsim_memory_reset(memory);
-    const struct vmxc_hal *const hal = vmxsim_memory_hal(memory);
-    must(vmxc_io_bitmap_init(&io, hal, VMXC_PASSTHROUGH));
-    must(vmxc_msr_bitmap_init(&msrs, hal, VMXC_PASSTHROUGH));
-    memset(port_exits, 0, sizeof port_exits);
-    memset(msr_exits, 0, sizeof msr_exits);
-    load_guest();
+    vmxsim_fuzz_loop_next(&loop);
+    forget_exits(&port_exits);
+    forget_exits(&msr_exits[0]);
+    forget_exits(&msr_exits[1]);
     while (input.left > 0)
         step(&input);
     vmxc_io_bitmap_fini(&io);

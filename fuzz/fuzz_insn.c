@@ -50,15 +50,32 @@ static struct machine {
     struct vmxsim_memory *memory;
     struct vmxsim_cpu *cpu[2];
     uint32_t revision;
+    struct vmxsim_fuzz_loop loop;
+    uint8_t fresh[RAM_SIZE]; /* what an input finds in memory */
+    uint8_t known[RAM_SIZE]; /* what memory holds, as far as instructions may have changed it */
 } machines[PROFILES];
 
-/* What a failing instruction must leave alone. */
+/* What a failing instruction must leave alone, besides memory. */
 struct snapshot {
     struct vmxsim_vmx_state vmx;
-    struct vmxsim_digest memory;
 };
 
 /* ---- Set-up ---- */
+
+/* Where every input begins. */
+static void prepare(struct machine *machine)
+{
+    const struct vmxsim_root_state root = {.cr0 = 0x80000031, .cr4 = 0x2020, .efer = 0x500};
+
+    for (unsigned i = 0; i < 2; i++)
+        vmxsim_cpu_reset(machine->cpu[i], &root);
+    for (unsigned i = 0; i < REGIONS; i++)
+        vmxsim_memory_write32(machine->memory, REGION(i), machine->revision);
+    vmxsim_memory_read(machine->memory, 0, machine->fresh, sizeof machine->fresh);
+    memcpy(machine->known, machine->fresh, sizeof machine->known);
+    REQUIRE(vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,
+            "no snapshot");
+}
 
 static struct machine *machine_at(unsigned index)
 {
@@ -76,24 +93,45 @@ static struct machine *machine_at(unsigned index)
                 "no processor");
     REQUIRE(vmxsim_profile_msr(machine->profile, VMXC_MSR_VMX_BASIC, &basic) == VMXC_OK, "no VMX");
     machine->revision = (uint32_t)(basic & VMXC_VMX_BASIC_REVISION);
+    prepare(machine);
     return machine;
 }
 
-static void reset(struct machine *machine)
-{
-    const struct vmxsim_root_state root = {.cr0 = 0x80000031, .cr4 = 0x2020, .efer = 0x500};
+/* ---- Memory ---- */
 
-    vmxsim_memory_reset(machine->memory);
-    for (unsigned i = 0; i < 2; i++)
-        vmxsim_cpu_reset(machine->cpu[i], &root);
-    for (unsigned i = 0; i < REGIONS; i++)
-        vmxsim_memory_write32(machine->memory, REGION(i), machine->revision);
+static void forget_page(void *context, uint64_t hpa, const uint8_t *bytes)
+{
+    struct machine *const machine = context;
+
+    (void)bytes;
+    memcpy(machine->known + hpa, machine->fresh + hpa, VMXC_PAGE_SIZE);
 }
 
-static struct snapshot snapshot(const struct machine *machine, const struct vmxsim_cpu *cpu)
+static void start(struct machine *machine)
 {
-    return (struct snapshot){.vmx = vmxsim_cpu_vmx_state(cpu),
-                             .memory = vmxsim_memory_digest(machine->memory)};
+    vmxsim_fuzz_loop_written_pages(&machine->loop, forget_page, machine);
+    vmxsim_fuzz_loop_next(&machine->loop);
+}
+
+static void learn_page(void *context, uint64_t hpa, const uint8_t *bytes)
+{
+    struct machine *const machine = context;
+
+    if (memcmp(machine->known + hpa, bytes, VMXC_PAGE_SIZE) != 0)
+        memcpy(machine->known + hpa, bytes, VMXC_PAGE_SIZE);
+}
+
+static void compare_page(void *context, uint64_t hpa, const uint8_t *bytes)
+{
+    const struct machine *const machine = context;
+
+    REQUIRE(memcmp(machine->known + hpa, bytes, VMXC_PAGE_SIZE) == 0,
+            "an instruction that did nothing changes page %#" PRIx64, hpa);
+}
+
+static struct snapshot snapshot(const struct vmxsim_cpu *cpu)
+{
+    return (struct snapshot){.vmx = vmxsim_cpu_vmx_state(cpu)};
 }
 
 /* ---- Operands ---- */
@@ -205,11 +243,10 @@ static enum vmxc_status execute(struct machine *machine, struct vmxsim_cpu *cpu,
 }
 
 /* A current VMCS that the other processor stores to may change under this one; VMLAUNCH stores the launch state. */
-static void check_unchanged(const struct snapshot *before, const struct snapshot *after,
-                            const char *what)
+static void check_unchanged(struct machine *machine, const struct snapshot *before,
+                            const struct snapshot *after, const char *what)
 {
-    REQUIRE(memcmp(&before->memory, &after->memory, sizeof before->memory) == 0,
-            "%s changes memory", what);
+    vmxsim_fuzz_loop_written_pages(&machine->loop, compare_page, machine);
     REQUIRE(before->vmx.mode == after->vmx.mode &&
                 before->vmx.current_vmcs == after->vmx.current_vmcs &&
                 before->vmx.vmxon_pointer == after->vmx.vmxon_pointer &&
@@ -247,8 +284,9 @@ static void check_effect(enum operation operation, uint64_t operand,
     }
 }
 
-static void check_result(enum operation operation, uint64_t operand, const struct snapshot *before,
-                         const struct snapshot *after, const struct vmxsim_insn_result *result)
+static void check_result(struct machine *machine, enum operation operation, uint64_t operand,
+                         const struct snapshot *before, const struct snapshot *after,
+                         const struct vmxsim_insn_result *result)
 {
     REQUIRE((result->kind == VMXSIM_INSN_ENTERED) ==
                 (after->vmx.mode == VMXSIM_VMX_NON_ROOT && before->vmx.mode != VMXSIM_VMX_NON_ROOT),
@@ -258,15 +296,15 @@ static void check_result(enum operation operation, uint64_t operand, const struc
         check_effect(operation, operand, &before->vmx, &after->vmx, result);
         break;
     case VMXSIM_INSN_FAIL_INVALID:
-        check_unchanged(before, after, "VMfailInvalid");
+        check_unchanged(machine, before, after, "VMfailInvalid");
         break;
     case VMXSIM_INSN_FAIL_VALID:
         REQUIRE(before->vmx.current_vmcs != NO_POINTER, "VMfailValid without a current VMCS");
         REQUIRE(result->error >= 1 && result->error <= 28, "error %d", result->error);
-        check_unchanged(before, after, "VMfailValid");
+        check_unchanged(machine, before, after, "VMfailValid");
         break;
     case VMXSIM_INSN_EXCEPTION:
-        check_unchanged(before, after, "an exception");
+        check_unchanged(machine, before, after, "an exception");
         break;
     case VMXSIM_INSN_VM_EXIT:
         REQUIRE(before->vmx.mode == VMXSIM_VMX_NON_ROOT, "a VM exit from mode %d",
@@ -286,10 +324,11 @@ static void step(struct machine *machine, struct vmxsim_fuzz_input *input)
     const unsigned choice = (unsigned)vmxsim_fuzz_take(input, 1);
     struct vmxsim_cpu *const cpu = machine->cpu[choice >> 7];
     const enum operation operation = (enum operation)((choice & 127) % OPERATIONS);
-    const struct snapshot before = snapshot(machine, cpu);
+    const struct snapshot before = snapshot(cpu);
     struct vmxsim_insn_result result;
     uint64_t operand = 0;
 
+    vmxsim_fuzz_loop_written_pages(&machine->loop, learn_page, machine);
     const enum vmxc_status status = execute(machine, cpu, operation, input, &result, &operand);
     if (status != VMXC_OK) {
         REQUIRE(status == VMXC_BUSY || status == VMXC_UNSUPPORTED || status == VMXC_NO_SPACE ||
@@ -297,10 +336,10 @@ static void step(struct machine *machine, struct vmxsim_fuzz_input *input)
                 "operation %d: status %d", operation, status);
         return;
     }
-    const struct snapshot after = snapshot(machine, cpu);
+    const struct snapshot after = snapshot(cpu);
     if (after.vmx.aborted) /* a VMX abort: the processor is shut down */
         return;
-    check_result(operation, operand, &before, &after, &result);
+    check_result(machine, operation, operand, &before, &after, &result);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -308,7 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vmxsim_fuzz_input input = {.next = data, .left = size};
     struct machine *const machine = machine_at(vmxsim_fuzz_below(&input, PROFILES));
 
-    reset(machine);
+    start(machine);
     for (unsigned i = 0; i < MAX_STEPS && input.left > 0; i++)
         step(machine, &input);
     return 0;

@@ -32,6 +32,8 @@ static struct machine {
     const struct vmxsim_profile *profile;
     struct vmxsim_memory *memory;
     struct vmxsim_cpu *cpu;
+    struct vmxsim_fuzz_loop loop;
+    bool writable[VMXC_VMCS_FIELD_COUNT]; /* fields that VMWRITE reaches: others of a VMCS in use are 0 */
 } machines[PROFILES];
 
 struct experiment {
@@ -49,6 +51,39 @@ static const char *rule_id(enum vmxsim_entry_rule rule)
 
 /* ---- Set-up ---- */
 
+static struct vmxsim_insn_result last;
+
+static void must_succeed(enum vmxc_status status, const char *what)
+{
+    REQUIRE(status == VMXC_OK && last.kind == VMXSIM_INSN_SUCCEEDED, "%s", what);
+}
+
+/* Where every input begins: in VMX operation, the current VMCS holds zeros. */
+static void make_current(const struct machine *machine)
+{
+    uint64_t basic = 0;
+    struct vmxsim_cpu *const cpu = machine->cpu;
+    const struct vmxsim_root_state root = {.cr0 = 0x80000031, .cr4 = 0x2020, .efer = 0x500};
+
+    REQUIRE(vmxsim_profile_msr(machine->profile, VMXC_MSR_VMX_BASIC, &basic) == VMXC_OK, "no VMX");
+    vmxsim_cpu_reset(cpu, &root);
+    vmxsim_memory_write32(machine->memory, VMXON_HPA, (uint32_t)(basic & VMXC_VMX_BASIC_REVISION));
+    vmxsim_memory_write32(machine->memory, VMCS_HPA, (uint32_t)(basic & VMXC_VMX_BASIC_REVISION));
+    must_succeed(vmxsim_insn_vmxon(cpu, VMXON_HPA, &last), "VMXON");
+    must_succeed(vmxsim_insn_vmclear(cpu, VMCS_HPA, &last), "VMCLEAR");
+    must_succeed(vmxsim_insn_vmptrld(cpu, VMCS_HPA, &last), "VMPTRLD");
+}
+
+static void find_writable(struct machine *machine)
+{
+    for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
+        const uint32_t encoding = vmxsim_vmcs_encoding(i);
+        machine->writable[i] = vmxsim_profile_has_field(machine->profile, encoding) &&
+                               VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) !=
+                                   VMXC_VMCS_TYPE_READ_ONLY;
+    }
+}
+
 static struct machine *machine_at(unsigned index)
 {
     struct machine *const machine = &machines[index];
@@ -61,20 +96,16 @@ static struct machine *machine_at(unsigned index)
     REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
                 vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu) == VMXC_OK,
             "no machine");
+    find_writable(machine);
+    make_current(machine);
+    REQUIRE(vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,
+            "no snapshot");
     return machine;
-}
-
-/* Fields that VMWRITE reaches: others of a VMCS in use are 0. */
-static bool is_writable(const struct machine *machine, size_t ordinal)
-{
-    const uint32_t encoding = vmxsim_vmcs_encoding(ordinal);
-    return vmxsim_profile_has_field(machine->profile, encoding) &&
-           VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) != VMXC_VMCS_TYPE_READ_ONLY;
 }
 
 static void set_field(struct experiment *experiment, size_t ordinal, uint64_t value)
 {
-    if (is_writable(experiment->machine, ordinal))
+    if (experiment->machine->writable[ordinal])
         experiment->vmcs.value[ordinal] =
             value & vmxsim_vmcs_width_mask(vmxsim_vmcs_encoding(ordinal));
 }
@@ -190,29 +221,6 @@ static void explain(const struct experiment *experiment, const struct vmxsim_ent
 
 /* ---- Entering ---- */
 
-static struct vmxsim_insn_result last;
-
-static void must_succeed(enum vmxc_status status, const char *what)
-{
-    REQUIRE(status == VMXC_OK && last.kind == VMXSIM_INSN_SUCCEEDED, "%s", what);
-}
-
-static void make_current(struct machine *machine)
-{
-    uint64_t basic = 0;
-    struct vmxsim_cpu *const cpu = machine->cpu;
-    const struct vmxsim_root_state root = {.cr0 = 0x80000031, .cr4 = 0x2020, .efer = 0x500};
-
-    REQUIRE(vmxsim_profile_msr(machine->profile, VMXC_MSR_VMX_BASIC, &basic) == VMXC_OK, "no VMX");
-    vmxsim_memory_reset(machine->memory);
-    vmxsim_cpu_reset(cpu, &root);
-    vmxsim_memory_write32(machine->memory, VMXON_HPA, (uint32_t)(basic & VMXC_VMX_BASIC_REVISION));
-    vmxsim_memory_write32(machine->memory, VMCS_HPA, (uint32_t)(basic & VMXC_VMX_BASIC_REVISION));
-    must_succeed(vmxsim_insn_vmxon(cpu, VMXON_HPA, &last), "VMXON");
-    must_succeed(vmxsim_insn_vmclear(cpu, VMCS_HPA, &last), "VMCLEAR");
-    must_succeed(vmxsim_insn_vmptrld(cpu, VMCS_HPA, &last), "VMPTRLD");
-}
-
 static bool is_outcome(const struct vmxsim_insn_result *result,
                        const struct vmxsim_entry_outcome *outcome)
 {
@@ -233,14 +241,13 @@ static bool is_outcome(const struct vmxsim_insn_result *result,
 static void enter_and_leave(const struct experiment *experiment,
                             const struct vmxsim_entry_report *expected)
 {
-    struct machine *const machine = experiment->machine;
+    const struct machine *const machine = experiment->machine;
     static struct vmxsim_entry_report report;
 
     if (experiment->processor.vmresume || experiment->processor.blocking_by_mov_ss)
         return;
-    make_current(machine);
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
-        if (is_writable(machine, i))
+        if (machine->writable[i] && experiment->vmcs.value[i] != 0)
             must_succeed(vmxsim_insn_vmwrite(machine->cpu, vmxsim_vmcs_encoding(i),
                                              experiment->vmcs.value[i], &last),
                          "VMWRITE");
@@ -267,7 +274,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct experiment experiment;
 
     decode(&input, &experiment);
-    make_current(experiment.machine);
+    vmxsim_fuzz_loop_next(&experiment.machine->loop);
     check(&experiment, &experiment.vmcs, &report);
     compare_with_broken(&experiment, &report);
     explain(&experiment, &report);

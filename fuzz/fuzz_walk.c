@@ -38,6 +38,7 @@ static const unsigned memory_levels[MODES] = {0, 2, 2, 4, 5};
 static struct machine {
     struct vmxsim_memory *memory;
     struct vmxsim_cpu *cpu;
+    struct vmxsim_fuzz_loop loop;
 } machines[PROFILES];
 
 struct experiment {
@@ -52,6 +53,17 @@ struct experiment {
 
 /* ---- The machine ---- */
 
+/* EPT maps [0, 2 MBytes) to itself in 4-KByte pages; who walks four levels starts one table later. */
+static void build_ept(struct vmxsim_memory *memory)
+{
+    for (unsigned level = 5; level > 1; level--)
+        vmxsim_memory_write64(memory, SLOT_HPA(EPT_SLOT + level),
+                              SLOT_HPA(EPT_SLOT + level - 1) | VMXC_EPT_RWX);
+    for (uint64_t page = 0; page < 512; page++)
+        vmxsim_memory_write64(memory, SLOT_HPA(EPT_SLOT + 1) + 8 * page,
+                              page << 12 | VMXC_EPT_RWX | 6u << 3 | VMXC_EPT_USER_EXECUTE);
+}
+
 static struct machine *machine_at(unsigned index, const struct vmxsim_profile **profile)
 {
     struct machine *const machine = &machines[index];
@@ -59,10 +71,14 @@ static struct machine *machine_at(unsigned index, const struct vmxsim_profile **
     const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
 
     *profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
-    if (machine->cpu == NULL)
-        REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
-                    vmxsim_cpu_create(machine->memory, *profile, &machine->cpu) == VMXC_OK,
-                "no machine");
+    if (machine->cpu != NULL)
+        return machine;
+    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
+                vmxsim_cpu_create(machine->memory, *profile, &machine->cpu) == VMXC_OK,
+            "no machine");
+    build_ept(machine->memory);
+    REQUIRE(vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,
+            "no snapshot");
     return machine;
 }
 
@@ -145,19 +161,6 @@ static void decode_access(struct vmxsim_fuzz_input *input, struct experiment *ex
 }
 
 /* ---- Tables ---- */
-
-/* EPT maps [0, 2 MBytes) to itself in 4-KByte pages. */
-static void build_ept(const struct experiment *experiment)
-{
-    struct vmxsim_memory *const memory = experiment->machine->memory;
-
-    for (unsigned level = experiment->ept_levels; level > 1; level--)
-        vmxsim_memory_write64(memory, SLOT_HPA(EPT_SLOT + level),
-                              SLOT_HPA(EPT_SLOT + level - 1) | VMXC_EPT_RWX);
-    for (uint64_t page = 0; page < 512; page++)
-        vmxsim_memory_write64(memory, SLOT_HPA(EPT_SLOT + 1) + 8 * page,
-                              page << 12 | VMXC_EPT_RWX | 6u << 3 | VMXC_EPT_USER_EXECUTE);
-}
 
 /* The page of the linear address and the next one lead to the data; PAE: the PDPTEs are registers. */
 static void build_guest(const struct experiment *experiment)
@@ -267,6 +270,42 @@ static void access_again(const struct experiment *experiment, const struct vmxsi
         REQUIRE(outcome.page[i].hpa == before->page[i].hpa, "%s: another page", what);
 }
 
+/* What has been written since the input began. */
+static struct written {
+    uint32_t count;
+    uint64_t hpa[RAM_SIZE / VMXC_PAGE_SIZE];
+    uint8_t bytes[RAM_SIZE];
+} written;
+
+static void copy_page(void *context, uint64_t hpa, const uint8_t *bytes)
+{
+    struct written *const to = context;
+
+    memcpy(to->bytes + to->count * VMXC_PAGE_SIZE, bytes, VMXC_PAGE_SIZE);
+    to->hpa[to->count++] = hpa;
+}
+
+static void remember_memory(const struct experiment *experiment)
+{
+    written.count = 0;
+    vmxsim_fuzz_loop_written_pages(&experiment->machine->loop, copy_page, &written);
+}
+
+/* A page that was not written before is one that has been written now. */
+static void compare_page(void *context, uint64_t hpa, const uint8_t *bytes)
+{
+    const struct written *const before = context;
+
+    for (uint32_t i = 0; i < before->count; i++) {
+        if (before->hpa[i] != hpa)
+            continue;
+        REQUIRE(memcmp(before->bytes + i * VMXC_PAGE_SIZE, bytes, VMXC_PAGE_SIZE) == 0,
+                "a second access changes page %#" PRIx64, hpa);
+        return;
+    }
+    REQUIRE(false, "a second access writes page %#" PRIx64, hpa);
+}
+
 static void check_repetition(const struct experiment *experiment,
                              const struct vmxsim_outcome *outcome, const struct vmxsim_trail *trail)
 {
@@ -275,10 +314,9 @@ static void check_repetition(const struct experiment *experiment,
 
     if ((type != VMXSIM_ACCESS_READ && type != VMXSIM_ACCESS_FETCH) || overlap(outcome, trail))
         return;
-    const struct vmxsim_digest first = vmxsim_memory_digest(memory);
+    remember_memory(experiment);
     access_again(experiment, outcome, "again");
-    const struct vmxsim_digest second = vmxsim_memory_digest(memory);
-    REQUIRE(first.low == second.low && first.high == second.high, "a second access changes memory");
+    vmxsim_fuzz_loop_written_pages(&experiment->machine->loop, compare_page, &written);
 
     for (uint32_t i = 0; i < trail->count; i++) {
         const struct vmxsim_trail_entry *entry = &trail->entry[i];
@@ -309,7 +347,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vmxsim_error error;
 
     experiment.machine = machine_at(vmxsim_fuzz_below(&input, PROFILES), &experiment.profile);
-    vmxsim_memory_reset(experiment.machine->memory);
+    vmxsim_fuzz_loop_next(&experiment.machine->loop);
     const unsigned mode = (unsigned)vmxsim_fuzz_take(&input, 1);
     experiment.mode = (enum mode)(mode % MODES);
     if (experiment.mode == FIVE && !vmxsim_profile_features(experiment.profile)->la57)
@@ -317,7 +355,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     decode_controls(&input, &experiment);
     decode_registers(&input, &experiment);
     decode_access(&input, &experiment);
-    build_ept(&experiment);
     build_guest(&experiment);
     while (input.left > 0)
         overwrite(&input, &experiment);

@@ -62,6 +62,12 @@ vmxsim_replay_file(const char *path,
                    void (*report)(void *context, const struct vmxsim_case_result *), void *context,
                    struct vmxsim_replay_summary *summary, struct vmxsim_error *error);
 
+/* The same of a file's content in host memory. `name` stands for the file in messages, and deviations.json is looked for beside it. */
+VMXC_MUST_CHECK enum vmxc_status
+vmxsim_replay_bytes(const void *bytes, size_t size, const char *name,
+                    void (*report)(void *context, const struct vmxsim_case_result *), void *context,
+                    struct vmxsim_replay_summary *summary, struct vmxsim_error *error);
+
 /*
  * Runs one case of kind `access` and shows each access that ran, in order, with its outcome and trail.
  * Errors: as vmxsim_replay_file; VMXC_NOT_FOUND (no case has this id), VMXC_UNSUPPORTED (the case is of another kind,
