@@ -6,11 +6,14 @@
  *  - VMfailValid needs a current VMCS, VMfailInvalid of anything but a pointer needs that there is none.
  *  - What succeeds has the effect that its name says.
  *
- * Input: profile (1 byte), then steps: which (1; bit 7: the second processor) and what its operands take.
+ * Input: profile (1 byte; bit 7: with an SMM monitor), then steps: which (1; bit 7: the second processor) and what its operands take.
  */
 #include "harness.h"
 
 #include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmxcore/defs/msr.h"
@@ -21,7 +24,9 @@
 #define REGION(i)  (UINT64_C(0x1000) * (1 + (i)))
 #define NO_POINTER UINT64_MAX
 
-enum { PROFILES = 4, REGIONS = 6, MAX_STEPS = 128 };
+#define MSEG_HPA   UINT64_C(0x8000)
+
+enum { PROFILES = 4, WITH_SMM_MONITOR = PROFILES, MACHINES, REGIONS = 6, MAX_STEPS = 128 };
 enum operation {
     VMXON,
     VMXOFF,
@@ -53,7 +58,7 @@ static struct machine {
     struct vmxsim_fuzz_loop loop;
     uint8_t fresh[RAM_SIZE]; /* what an input finds in memory */
     uint8_t known[RAM_SIZE]; /* what memory holds, as far as instructions may have changed it */
-} machines[PROFILES];
+} machines[MACHINES];
 
 /* What a failing instruction must leave alone, besides memory. */
 struct snapshot {
@@ -77,6 +82,37 @@ static void prepare(struct machine *machine)
             "no snapshot");
 }
 
+static void set_msr(json_t *msrs, const char *msr, uint64_t bits)
+{
+    const char *const old = json_string_value(json_object_get(msrs, msr));
+    char text[32];
+
+    (void)snprintf(text, sizeof text, "0x%" PRIx64,
+                   bits | (old != NULL ? (uint64_t)strtoull(old, NULL, 16) : 0));
+    REQUIRE(json_object_set_new(msrs, msr, json_string(text)) == 0, "no MSR %s", msr);
+}
+
+/* "everything" with an SMM monitor: VMCALL looks at its MSEG header. */
+static const struct vmxsim_profile *smm_monitor_profile(void)
+{
+    char *text = vmxsim_profile_to_json(vmxsim_profile_builtin("everything"));
+    json_t *const json = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    json_t *const msrs = json_object_get(json, "msr");
+    struct vmxsim_profile *profile = NULL;
+    struct vmxsim_error error;
+
+    free(text);
+    set_msr(msrs, "0x480", VMXC_VMX_BASIC_DUAL_MONITOR);
+    set_msr(msrs, "0x9b", MSEG_HPA | VMXC_SMM_MONITOR_CTL_VALID);
+    text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    REQUIRE(text != NULL && vmxsim_profile_from_json(text, strlen(text), "SMM monitor", &profile,
+                                                     &error) == VMXC_OK,
+            "no profile: %s", error.text);
+    free(text);
+    return profile;
+}
+
 static struct machine *machine_at(unsigned index)
 {
     struct machine *const machine = &machines[index];
@@ -86,7 +122,9 @@ static struct machine *machine_at(unsigned index)
 
     if (machine->memory != NULL)
         return machine;
-    machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
+    machine->profile = index == WITH_SMM_MONITOR
+                           ? smm_monitor_profile()
+                           : vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
     REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK, "no memory");
     for (unsigned i = 0; i < 2; i++)
         REQUIRE(vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu[i]) == VMXC_OK,
@@ -156,7 +194,8 @@ static uint64_t field(struct vmxsim_fuzz_input *input)
 
 static void poke(struct machine *machine, struct vmxsim_fuzz_input *input)
 {
-    const uint64_t hpa = vmxsim_fuzz_below(input, (uint32_t)RAM_SIZE);
+    const uint32_t where = vmxsim_fuzz_below(input, (uint32_t)RAM_SIZE);
+    const uint64_t hpa = (where & 0xff) == 0xff ? MSEG_HPA + (where >> 8 & 4) : where;
 
     vmxsim_memory_write32(machine->memory, hpa, (uint32_t)vmxsim_fuzz_value(input));
 }
@@ -345,7 +384,9 @@ static void step(struct machine *machine, struct vmxsim_fuzz_input *input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct vmxsim_fuzz_input input = {.next = data, .left = size};
-    struct machine *const machine = machine_at(vmxsim_fuzz_below(&input, PROFILES));
+    const unsigned profile = (unsigned)vmxsim_fuzz_take(&input, 1);
+    struct machine *const machine =
+        machine_at(profile & 0x80 ? WITH_SMM_MONITOR : profile % PROFILES);
 
     start(machine);
     for (unsigned i = 0; i < MAX_STEPS && input.left > 0; i++)

@@ -32,6 +32,10 @@
 /* Text takes longer than the access: mode bytes below the first ask for an explanation, those below the second for it as JSON. */
 enum { EXPLAINED = 8, EXPLAINED_JSON = 16 };
 enum { PROFILES = 4, SLOTS = 24, EPT_SLOT = 0, GUEST_SLOT = 5, DATA_SLOT = 16, SPECIAL_SLOT = 20 };
+
+/* The sub-page permission table, its root in the last slot that inputs overwrite but one. */
+#define SPPT_HPA(level) SLOT_HPA(SPECIAL_SLOT + 2 + (4 - (level)))
+
 enum mode { NONE, PAGING_32, PAE, FOUR, FIVE, MODES };
 
 static const unsigned memory_levels[MODES] = {0, 2, 2, 4, 5};
@@ -53,6 +57,16 @@ struct experiment {
 };
 
 /* ---- The machine ---- */
+
+/* Sub-page permissions of the first 2 MBytes: of the data pages some sub-pages may be written. */
+static void build_sppt(struct vmxsim_memory *memory)
+{
+    for (unsigned level = 4; level > 1; level--)
+        vmxsim_memory_write64(memory, SPPT_HPA(level), SPPT_HPA(level - 1) | VMXC_SPPT_VALID);
+    for (uint64_t page = 0; page < 2; page++)
+        vmxsim_memory_write64(memory, SPPT_HPA(1) + 8 * ((SLOT_HPA(DATA_SLOT) >> 12) + page),
+                              UINT64_C(0x5555555500550055));
+}
 
 /* EPT maps [0, 2 MBytes) to itself in 4-KByte pages; who walks four levels starts one table later. */
 static void build_ept(struct vmxsim_memory *memory)
@@ -78,12 +92,21 @@ static struct machine *machine_at(unsigned index, const struct vmxsim_profile **
                 vmxsim_cpu_create(machine->memory, *profile, &machine->cpu) == VMXC_OK,
             "no machine");
     build_ept(machine->memory);
+    build_sppt(machine->memory);
     REQUIRE(vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,
             "no snapshot");
     return machine;
 }
 
 /* ---- Decoding ---- */
+
+/* The data pages may be read; what may be written of them, the sub-page permissions say. */
+static void protect_data(struct vmxsim_memory *memory)
+{
+    for (uint64_t page = SLOT_HPA(DATA_SLOT) >> 12, last = page + 1; page <= last; page++)
+        vmxsim_memory_write64(memory, SLOT_HPA(EPT_SLOT + 1) + 8 * page,
+                              page << 12 | VMXC_EPT_READ | 6u << 3 | VMXC_EPT_SUB_PAGE_WRITE);
+}
 
 static void decode_controls(struct vmxsim_fuzz_input *input, struct experiment *experiment)
 {
@@ -111,7 +134,9 @@ static void decode_controls(struct vmxsim_fuzz_input *input, struct experiment *
         ((bits & 128) && features->ept_accessed_dirty ? VMXC_EPTP_ACCESSED_DIRTY : 0);
     VMXSIM_VMCS(vmcs, PML_ADDRESS) = SLOT_HPA(SPECIAL_SLOT);
     VMXSIM_VMCS(vmcs, VIRTUALIZATION_EXCEPTION_INFO_ADDRESS) = SLOT_HPA(SPECIAL_SLOT + 1);
-    VMXSIM_VMCS(vmcs, SUB_PAGE_PERMISSION_TABLE_POINTER) = SLOT_HPA(SPECIAL_SLOT + 2);
+    VMXSIM_VMCS(vmcs, SUB_PAGE_PERMISSION_TABLE_POINTER) = SPPT_HPA(4);
+    if (secondary & VMXC_SECONDARY_SUB_PAGE_WRITE_PERMISSIONS)
+        protect_data(experiment->machine->memory);
     VMXSIM_VMCS(vmcs, PML_INDEX) = bits >> 8 & 1 ? 0 : 511;
     VMXSIM_VMCS(vmcs, EXCEPTION_BITMAP) = bits >> 9 & 1 ? VMXC_BIT(14) | VMXC_BIT(20) : 0;
 }

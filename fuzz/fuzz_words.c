@@ -17,6 +17,7 @@
 
 #include "vmxcore/caps.h"
 #include "vmxcore/exit_info.h"
+#include "vmxcore/insn_ops.h"
 #include "vmxcore/vmcs.h"
 #include "vmxsim/explain.h"
 
@@ -203,11 +204,43 @@ static void check_explained(const struct trial *trial)
     check_text(vmxsim_explain_page_fault_error((uint32_t)trial->word));
 }
 
+/* Both halves have a table of VMCS fields, from the same rows. */
+static void check_field(uint32_t encoding)
+{
+    const size_t ordinal = vmxsim_vmcs_ordinal(encoding);
+    const struct vmxc_vmcs_field_info *const field = vmxc_vmcs_field_find(encoding);
+    const char *const name = vmxc_vmcs_field_name(encoding);
+
+    if (encoding & VMXC_VMCS_ENCODING_HIGH) {
+        REQUIRE(field == NULL || vmxc_vmcs_field_mask(encoding) == UINT32_MAX,
+                "field %#" PRIx32 " is wide", encoding);
+        return;
+    }
+    REQUIRE((field != NULL) == (ordinal < VMXC_VMCS_FIELD_COUNT) && (field != NULL) == (name != NULL),
+            "field %#" PRIx32, encoding);
+    if (field == NULL) {
+        REQUIRE(vmxc_vmcs_field_mask(encoding) == 0 && !vmxc_vmcs_field_is_read_only(encoding),
+                "no field %#" PRIx32 " has a mask", encoding);
+        return;
+    }
+    REQUIRE(strcmp(name, vmxsim_vmcs_name(ordinal)) == 0 && vmxc_vmcs_field_lookup(name) == field &&
+                vmxc_vmcs_field_at(ordinal) == field,
+            "field %s", name);
+    REQUIRE(vmxc_vmcs_field_mask(encoding) == vmxsim_vmcs_width_mask(encoding) &&
+                vmxc_vmcs_field_is_read_only(encoding) ==
+                    (VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) ==
+                     VMXC_VMCS_TYPE_READ_ONLY),
+            "field %s", name);
+}
+
 static void check_names(const struct trial *trial)
 {
     const uint32_t number = trial->parameter;
-    const char *const model = vmxsim_exit_reason_name(number);
 
+    check_field((uint32_t)trial->word);
+    check_field(vmxsim_vmcs_encoding(trial->other % VMXC_VMCS_FIELD_COUNT));
+    REQUIRE(vmxc_vm_error_status((enum vmxc_vm_error)number) != VMXC_OK, "error %" PRIu32, number);
+    const char *const model = vmxsim_exit_reason_name(number);
     REQUIRE((model != NULL) == (vmxc_exit_reason_text((uint16_t)number) != NULL),
             "exit reason %" PRIu32, number);
     (void)vmxsim_vm_instruction_error_text(number);
