@@ -147,7 +147,7 @@ static enum cli_status run(struct call *call)
     return status;
 }
 
-/* One complaint, or one for each of the two files: whole lines that say whose they are. */
+/* One complaint, or one for each file that is named: whole lines that say whose they are. */
 static bool is_complaint(const char *text)
 {
     unsigned lines = 0;
@@ -157,7 +157,7 @@ static bool is_complaint(const char *text)
         if (strncmp(text, "vmxsim: ", 8) != 0 || end == NULL)
             return false;
     }
-    return lines == 1 || lines == 2;
+    return lines >= 1 && lines < MAX_ARGUMENTS;
 }
 
 static void check(const struct call *call, enum cli_status status)

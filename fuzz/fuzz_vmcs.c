@@ -143,6 +143,57 @@ static void decode(struct vmxsim_fuzz_input *input, struct experiment *experimen
     }
 }
 
+/* ---- Notes ---- */
+
+static void note_processor(const struct vmxsim_entry_processor *processor)
+{
+    reproduce_value("struct vmxsim_entry_processor", "processor");
+    reproduce_member("processor", "cr0", processor->cr0);
+    reproduce_member("processor", "cr4", processor->cr4);
+    reproduce_member("processor", "efer", processor->efer);
+    reproduce_member("processor", "rflags", processor->rflags);
+    reproduce_member("processor", "cpl", processor->cpl);
+    reproduce_member("processor", "in_vmx", processor->in_vmx);
+    reproduce_member("processor", "code_64bit", processor->code_64bit);
+    reproduce_member("processor", "blocking_by_mov_ss", processor->blocking_by_mov_ss);
+    reproduce_member("processor", "vmresume", processor->vmresume);
+    reproduce_member("processor", "launched", processor->launched);
+    reproduce_member("processor", "has_current", processor->has_current);
+    reproduce_member("processor", "current_vmcs", processor->current_vmcs);
+}
+
+static void note_experiment(const struct experiment *experiment)
+{
+    const struct machine *const machine = experiment->machine;
+    const char *const profile = vmxsim_profile_name(machine->profile);
+
+    reproduce_machine(RAM_SIZE, profile, true);
+    note_processor(&experiment->processor);
+    reproduce_value("struct vmxsim_vmcs", "vmcs");
+    reproduce_value("struct vmxsim_entry_input", "given");
+    reproduce_value("struct vmxsim_entry_report", "report");
+    reproduce_value("struct vmxsim_insn_result", "result");
+    REPRODUCE("vmxsim_memory_write32(memory, 0x1000, 0x%" PRIx32 ")",
+              vmxsim_memory_read32(machine->memory, VMXON_HPA));
+    REPRODUCE("vmxsim_memory_write32(memory, 0x2000, 0x%" PRIx32 ")",
+              vmxsim_memory_read32(machine->memory, VMCS_HPA));
+    reproduce_elements("vmcs", "value", experiment->vmcs.value, VMXC_VMCS_FIELD_COUNT);
+    REPRODUCE("given.vmcs = &vmcs");
+    REPRODUCE("given.profile = vmxsim_profile_builtin(\"%s\")", profile);
+    REPRODUCE("given.processor = &processor");
+    REPRODUCE("given.memory = memory");
+}
+
+/* The last check: all is decided, and these rules are broken or are not. */
+static void note_check(const struct vmxsim_entry_report *report)
+{
+    REPRODUCE("vmxsim_entry_check(&given, &report)");
+    reproduce_look_begin();
+    REPRODUCE_LOOK(0, "report.undecided_count");
+    REPRODUCE_LOOK(report->violation_count == 0, "report.outcome[0].kind == %d",
+                   VMXSIM_ENTRY_ENTERED);
+}
+
 /* ---- Checking ---- */
 
 static void check(const struct experiment *experiment, const struct vmxsim_vmcs *vmcs,
@@ -153,6 +204,7 @@ static void check(const struct experiment *experiment, const struct vmxsim_vmcs 
                                              .processor = &experiment->processor,
                                              .memory = experiment->machine->memory};
     vmxsim_entry_check(&input, report);
+    note_check(report);
     REQUIRE(report->undecided_count == 0, "%s is undecided though all is known",
             rule_id(report->undecided[0].rule));
     REQUIRE(report->outcome_count > 0, "no outcome");
@@ -173,12 +225,28 @@ static bool reports(const struct vmxsim_entry_report *report, enum vmxsim_entry_
     return false;
 }
 
+/* Rules are reported in ascending order. */
+static void note_broken(const struct vmxsim_entry_broken *broken)
+{
+    uint32_t at = 0;
+
+    reproduce_look_begin();
+    REPRODUCE_LOOK(broken->count, "report.violation_count");
+    for (uint32_t rule = 0; rule < VMXSIM_ENTRY_RULE_COUNT; rule++) {
+        for (uint32_t i = 0; i < broken->count; i++) {
+            if ((uint32_t)broken->rule[i] == rule)
+                REPRODUCE_LOOK(rule, "report.violation[%" PRIu32 "].rule", at++);
+        }
+    }
+}
+
 /* What was broken by recipe is what is reported, where the processor itself breaks nothing. */
 static void compare_with_broken(const struct experiment *experiment,
                                 const struct vmxsim_entry_report *report)
 {
     if (!experiment->rounded || experiment->changed || experiment->processor.blocking_by_mov_ss)
         return;
+    note_broken(&experiment->broken);
     for (uint32_t i = 0; i < experiment->broken.count; i++)
         REQUIRE(reports(report, experiment->broken.rule[i]), "%s was broken and is not reported",
                 rule_id(experiment->broken.rule[i]));
@@ -188,8 +256,9 @@ static void compare_with_broken(const struct experiment *experiment,
 }
 
 static void apply_changes(const struct experiment *experiment,
-                          const struct vmxsim_entry_violation *violation)
+                          const struct vmxsim_entry_report *report, uint32_t index)
 {
+    const struct vmxsim_entry_violation *const violation = &report->violation[index];
     static struct vmxsim_entry_report after;
     struct vmxsim_vmcs vmcs = experiment->vmcs;
 
@@ -202,8 +271,12 @@ static void apply_changes(const struct experiment *experiment,
     }
     if (violation->change_count == 0)
         return;
+    REPRODUCE("vmxsim_entry_apply(report.violation + %u, &vmcs)", index);
     vmxsim_entry_apply(violation, &vmcs);
     check(experiment, &vmcs, &after);
+    reproduce_look_begin();
+    for (uint32_t i = 0; i < after.violation_count; i++)
+        REPRODUCE_LOOK(true, "report.violation[%" PRIu32 "].rule != %d", i, violation->rule);
     REQUIRE(!reports(&after, violation->rule),
             "%s is still broken after its changes, the first of field %#" PRIx32,
             rule_id(violation->rule), vmxsim_vmcs_encoding(violation->change[0].ordinal));
@@ -248,6 +321,25 @@ static bool is_outcome(const struct vmxsim_insn_result *result,
     }
 }
 
+/* VMLAUNCH, and what the check says of it. */
+static void note_entry(const struct experiment *experiment,
+                       const struct vmxsim_entry_report *expected)
+{
+    REPRODUCE_CALL(VMXC_OK, "vmxsim_insn_vmxon(cpu, 0x1000, &result)");
+    REPRODUCE_CALL(VMXC_OK, "vmxsim_insn_vmclear(cpu, 0x2000, &result)");
+    REPRODUCE_CALL(VMXC_OK, "vmxsim_insn_vmptrld(cpu, 0x2000, &result)");
+    for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
+        if (experiment->machine->writable[i] && experiment->vmcs.value[i] != 0)
+            REPRODUCE_CALL(VMXC_OK, "vmxsim_insn_vmwrite(cpu, 0x%" PRIx32 ", 0x%" PRIx64 ", &result)",
+                           vmxsim_vmcs_encoding(i), experiment->vmcs.value[i]);
+    }
+    reproduce_look_begin();
+    REPRODUCE_LOOK(VMXC_OK, "vmxsim_insn_vmlaunch(cpu, &report, &result)");
+    REPRODUCE_LOOK(expected->violation_count, "report.violation_count");
+    if (expected->violation_count == 0)
+        REPRODUCE_LOOK(VMXSIM_INSN_ENTERED, "result.kind");
+}
+
 static void enter_and_leave(const struct experiment *experiment,
                             const struct vmxsim_entry_report *expected)
 {
@@ -256,6 +348,7 @@ static void enter_and_leave(const struct experiment *experiment,
 
     if (experiment->processor.vmresume || experiment->processor.blocking_by_mov_ss)
         return;
+    note_entry(experiment, expected);
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
         if (machine->writable[i] && experiment->vmcs.value[i] != 0)
             must_succeed(vmxsim_insn_vmwrite(machine->cpu, vmxsim_vmcs_encoding(i),
@@ -285,12 +378,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     decode(&input, &experiment);
     vmxsim_fuzz_loop_next(&experiment.machine->loop);
+    harness_reproduces(data, size);
+    if (reproducing)
+        note_experiment(&experiment);
     check(&experiment, &experiment.vmcs, &report);
     compare_with_broken(&experiment, &report);
     if (experiment.look == LOOK_AT_ENTRY)
         enter_and_leave(&experiment, &report);
     else if (experiment.look == LOOK_AT_CHANGES && report.violation_count > 0)
-        apply_changes(&experiment, &report.violation[experiment.choice % report.violation_count]);
+        apply_changes(&experiment, &report, experiment.choice % report.violation_count);
     else if (experiment.look == LOOK_AT_EXPLANATION)
         explain(&experiment, &report);
     return 0;

@@ -7,10 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "reproduce.h"
 #include "vmxsim/fuzz.h"
 
 /* One input, one experiment. Returns 0; a property that does not hold aborts. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/*
+ * A harness that notes what it does (reproduce.h) says so at the beginning of each input: if a property does not hold, the
+ * input runs again, and is printed as programs.
+ */
+void harness_reproduces(const uint8_t *data, size_t size);
+
+/* For those who run many inputs to find a smaller one that fails alike: a failure is told to them alone. */
+extern void (*harness_on_failure)(const char *file, int line);
 
 /* Prints the message and aborts if `holds` is false. */
 #define REQUIRE(holds, ...)                                        \

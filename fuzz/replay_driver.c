@@ -12,35 +12,51 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "minimize.h"
 #include "support/rng.h"
 
 enum { MAX_SIZE = 1 << 20, RANDOM_SIZE = 512 };
 
 static const char usage[] =
     "usage: %s [--random N] [--seed S] FILE|DIRECTORY...\n"
+    "       %s --minimize FILE\n"
     "\n"
     "Runs inputs through the harness; a property that does not hold aborts and names itself.\n"
     "\n"
-    "  --random N  also N random inputs\n"
-    "  --seed S    of the random inputs (default 1)\n";
+    "  --random N       also N random inputs\n"
+    "  --seed S         of the random inputs (default 1)\n"
+    "  --minimize FILE  an input that fails: makes it smaller, writes FILE.min, and runs that\n"
+    "  --help           this text\n"
+    "\n"
+    "exit status: 0 all is well, 2 wrong usage or files; a property that does not hold aborts\n";
 
 static uint8_t bytes[MAX_SIZE];
 static uint64_t ran;
 
-static bool run_file(const char *path)
+/* False: it cannot be read, and the complaint is printed. */
+static bool read_file(const char *path, size_t *size)
 {
     FILE *const file = fopen(path, "rb");
     if (file == NULL) {
         perror(path);
         return false;
     }
-    const size_t size = fread(bytes, 1, sizeof bytes, file);
+    *size = fread(bytes, 1, sizeof bytes, file);
     const bool whole = ferror(file) == 0 && feof(file) != 0;
     (void)fclose(file);
     if (!whole) {
         (void)fprintf(stderr, "%s: cannot be read, or is larger than 1 MByte\n", path);
         return false;
     }
+    return true;
+}
+
+static bool run_file(const char *path)
+{
+    size_t size;
+
+    if (!read_file(path, &size))
+        return false;
     (void)LLVMFuzzerTestOneInput(bytes, size);
     ran++;
     return true;
@@ -89,11 +105,48 @@ static void run_random(uint64_t count, uint64_t seed)
     }
 }
 
+static bool write_file(const char *path, size_t size)
+{
+    FILE *const file = fopen(path, "wb");
+    const bool written = file != NULL && fwrite(bytes, 1, size, file) == size;
+
+    if (file == NULL || fclose(file) != 0 || !written) {
+        perror(path);
+        return false;
+    }
+    return true;
+}
+
+/* Ends in the failure that is left, or with a complaint. */
+static int minimize_file(const char *path)
+{
+    char name[4096];
+    size_t size;
+
+    if (!read_file(path, &size))
+        return 2;
+    if (!minimize(bytes, &size)) {
+        (void)fprintf(stderr, "%s: does not fail\n", path);
+        return 2;
+    }
+    if (snprintf(name, sizeof name, "%s.min", path) >= (int)sizeof name || !write_file(name, size))
+        return 2;
+    (void)fprintf(stderr, "%s\n", name);
+    (void)LLVMFuzzerTestOneInput(bytes, size);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t count = 0, seed = 1;
     int at = 1;
 
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        (void)printf(usage, argv[0], argv[0]);
+        return EXIT_SUCCESS;
+    }
+    if (argc == 3 && strcmp(argv[1], "--minimize") == 0)
+        return minimize_file(argv[2]);
     for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
         if (strcmp(argv[at], "--random") == 0) {
             count = strtoull(argv[at + 1], NULL, 0);
@@ -104,7 +157,7 @@ int main(int argc, char **argv)
         }
     }
     if ((at == argc && count == 0) || (at < argc && argv[at][0] == '-')) {
-        (void)fprintf(stderr, usage, argv[0]);
+        (void)fprintf(stderr, usage, argv[0], argv[0]);
         return 2;
     }
     for (; at < argc; at++) {
