@@ -267,7 +267,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (loop.memory == NULL)
         set_up();
-    vmxsim_fuzz_loop_next(&loop);
+    harness_next(&loop);
     harness_reproduces(data, size);
     if (reproducing)
         note_set_up();

@@ -1113,7 +1113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct experiment experiment = {.machine = machine, .cpu = machine->cpu};
     struct vmxsim_vmcs vmcs;
 
-    vmxsim_fuzz_loop_next(&machine->loop);
+    harness_next(&machine->loop);
     decode_vmcs(&input, machine, &vmcs);
     decode_apic(&input, machine);
     write_vmcs(machine, &vmcs);

@@ -408,7 +408,7 @@ static void set_up(void)
 /* Of the frames' bytes nothing is known until a page is mapped. */
 static void start(void)
 {
-    vmxsim_fuzz_loop_next(&loop);
+    harness_next(&loop);
     for (unsigned page = 0; page < PAGES; page++) {
         shadow.kind[page] = HOLE;
         if (shadow.written[page])

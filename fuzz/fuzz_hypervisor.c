@@ -391,7 +391,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vmxc_percpu_obstacle obstacle = {.kind = VMXC_PERCPU_NO_OBSTACLE};
     const struct vmxc_hal *const hal = vmxsim_memory_hal(machine->memory);
 
-    vmxsim_fuzz_loop_next(&machine->loop);
+    harness_next(&machine->loop);
     vmxsim_cpu_reset(machine->cpu, &root);
     vmxsim_insn_ops_init(&hypervisor.instance, machine->cpu, run_guest, &hypervisor);
     hypervisor.instance.report = &report;

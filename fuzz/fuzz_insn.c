@@ -149,7 +149,7 @@ static void forget_page(void *context, uint64_t hpa, const uint8_t *bytes)
 static void start(struct machine *machine)
 {
     vmxsim_fuzz_loop_written_pages(&machine->loop, forget_page, machine);
-    vmxsim_fuzz_loop_next(&machine->loop);
+    harness_next(&machine->loop);
 }
 
 static void learn_page(void *context, uint64_t hpa, const uint8_t *bytes)

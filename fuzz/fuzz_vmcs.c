@@ -377,7 +377,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct experiment experiment;
 
     decode(&input, &experiment);
-    vmxsim_fuzz_loop_next(&experiment.machine->loop);
+    harness_next(&experiment.machine->loop);
     harness_reproduces(data, size);
     if (reproducing)
         note_experiment(&experiment);

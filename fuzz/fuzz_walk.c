@@ -373,7 +373,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vmxsim_error error;
 
     experiment.machine = machine_at(vmxsim_fuzz_below(&input, PROFILES), &experiment.profile);
-    vmxsim_fuzz_loop_next(&experiment.machine->loop);
+    harness_next(&experiment.machine->loop);
     const unsigned mode = (unsigned)vmxsim_fuzz_take(&input, 1);
     experiment.mode = (enum mode)(mode % MODES);
     if (experiment.mode == FIVE && !vmxsim_profile_features(experiment.profile)->la57)

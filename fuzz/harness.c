@@ -6,6 +6,26 @@
 #include <stdlib.h>
 
 void (*harness_on_failure)(const char *file, int line);
+const char *harness_file;
+
+static const struct vmxsim_fuzz_loop *current; /* of the input that runs */
+
+void harness_next(struct vmxsim_fuzz_loop *loop)
+{
+    vmxsim_fuzz_loop_next(loop);
+    current = loop;
+}
+
+uint64_t harness_digest(void)
+{
+    if (current == NULL)
+        return 0;
+    const struct vmxsim_digest memory = vmxsim_memory_digest(current->memory);
+    const struct vmxsim_memory_stats stats = vmxsim_memory_stats(current->memory);
+
+    return memory.low ^ stats.allocations << 1 ^ stats.frees << 17 ^ stats.frames_peak << 33 ^
+           stats.hole_reads << 40 ^ stats.hole_writes << 48 ^ stats.invalidations << 25;
+}
 
 /* The input that runs, of a harness that notes what it does. */
 static const uint8_t *input;
@@ -41,6 +61,8 @@ void harness_fail(const char *file, int line, const char *condition, const char 
     va_end(arguments);
     (void)fflush(stdout); /* what a harness has printed of the experiment */
     (void)fprintf(stderr, "%s:%d: does not hold: %s\n    %s\n", file, line, condition, message);
+    if (harness_file != NULL)
+        (void)fprintf(stderr, "    input: %s\n", harness_file);
     if (input != NULL)
         reproduce_input(message);
     abort();
