@@ -159,8 +159,8 @@ static void find_fields(struct machine *machine)
         const uint32_t encoding = vmxsim_vmcs_encoding(i);
         machine->has_field[i] = vmxsim_profile_has_field(machine->profile, encoding);
         machine->writable[i] =
-            machine->has_field[i] && VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) !=
-                                         VMXC_VMCS_TYPE_READ_ONLY;
+            machine->has_field[i] &&
+            VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) != VMXC_VMCS_TYPE_READ_ONLY;
     }
 }
 
@@ -297,9 +297,9 @@ static void write_vmcs(const struct machine *machine, const struct vmxsim_vmcs *
 
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
         if (machine->writable[i] && vmcs->value[i] != 0)
-            must_succeed(vmxsim_insn_vmwrite(machine->cpu, vmxsim_vmcs_encoding(i), vmcs->value[i],
-                                             &result),
-                         &result);
+            must_succeed(
+                vmxsim_insn_vmwrite(machine->cpu, vmxsim_vmcs_encoding(i), vmcs->value[i], &result),
+                &result);
     }
 }
 

@@ -24,7 +24,7 @@
 #define REGION(i)  (UINT64_C(0x1000) * (1 + (i)))
 #define NO_POINTER UINT64_MAX
 
-#define MSEG_HPA   UINT64_C(0x8000)
+#define MSEG_HPA UINT64_C(0x8000)
 
 enum { PROFILES = 4, WITH_SMM_MONITOR = PROFILES, MACHINES, REGIONS = 6, MAX_STEPS = 128 };
 enum operation {

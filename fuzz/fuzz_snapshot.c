@@ -423,10 +423,10 @@ static void map(struct vmxsim_fuzz_input *input, bool unmap)
 {
     const uint64_t gpa = vmxsim_fuzz_below(input, 16) * UINT64_C(0x1000);
     const uint64_t size = (1 + vmxsim_fuzz_below(input, 4)) * UINT64_C(0x1000);
-    const enum vmxc_status status =
-        unmap ? vmxc_addrspace_unmap(&space, gpa, size)
-              : vmxc_addrspace_map_alloc(&space, gpa, size, VMXC_MAP_RWX,
-                                         vmxsim_fuzz_take(input, 1) & 1);
+    const enum vmxc_status status = unmap
+                                        ? vmxc_addrspace_unmap(&space, gpa, size)
+                                        : vmxc_addrspace_map_alloc(&space, gpa, size, VMXC_MAP_RWX,
+                                                                   vmxsim_fuzz_take(input, 1) & 1);
 
     REQUIRE(status == VMXC_OK || status == VMXC_NO_MEMORY ||
                 status == (unmap ? VMXC_NOT_FOUND : VMXC_ALREADY_EXISTS),

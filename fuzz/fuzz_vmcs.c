@@ -34,7 +34,8 @@ static struct machine {
     struct vmxsim_memory *memory;
     struct vmxsim_cpu *cpu;
     struct vmxsim_fuzz_loop loop;
-    bool writable[VMXC_VMCS_FIELD_COUNT]; /* fields that VMWRITE reaches: others of a VMCS in use are 0 */
+    bool writable
+        [VMXC_VMCS_FIELD_COUNT]; /* fields that VMWRITE reaches: others of a VMCS in use are 0 */
 } machines[PROFILES];
 
 enum look { LOOK_AT_ENTRY, LOOK_AT_CHANGES, LOOK_AT_EXPLANATION };
@@ -83,9 +84,9 @@ static void find_writable(struct machine *machine)
 {
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
         const uint32_t encoding = vmxsim_vmcs_encoding(i);
-        machine->writable[i] = vmxsim_profile_has_field(machine->profile, encoding) &&
-                               VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) !=
-                                   VMXC_VMCS_TYPE_READ_ONLY;
+        machine->writable[i] =
+            vmxsim_profile_has_field(machine->profile, encoding) &&
+            VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) != VMXC_VMCS_TYPE_READ_ONLY;
     }
 }
 
@@ -330,7 +331,8 @@ static void note_entry(const struct experiment *experiment,
     REPRODUCE_CALL(VMXC_OK, "vmxsim_insn_vmptrld(cpu, 0x2000, &result)");
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
         if (experiment->machine->writable[i] && experiment->vmcs.value[i] != 0)
-            REPRODUCE_CALL(VMXC_OK, "vmxsim_insn_vmwrite(cpu, 0x%" PRIx32 ", 0x%" PRIx64 ", &result)",
+            REPRODUCE_CALL(VMXC_OK,
+                           "vmxsim_insn_vmwrite(cpu, 0x%" PRIx32 ", 0x%" PRIx64 ", &result)",
                            vmxsim_vmcs_encoding(i), experiment->vmcs.value[i]);
     }
     reproduce_look_begin();

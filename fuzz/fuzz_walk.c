@@ -356,9 +356,8 @@ static void check_repetition(const struct experiment *experiment,
 static void explain(const struct experiment *experiment, const struct vmxsim_outcome *outcome,
                     const struct vmxsim_trail *trail, bool json)
 {
-    char *const text =
-        (json ? vmxsim_explain_access_json : vmxsim_explain_access)(&experiment->access, outcome,
-                                                                    trail);
+    char *const text = (json ? vmxsim_explain_access_json
+                             : vmxsim_explain_access)(&experiment->access, outcome, trail);
 
     REQUIRE(text != NULL, "no explanation");
     free(text);

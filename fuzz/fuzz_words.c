@@ -216,7 +216,8 @@ static void check_field(uint32_t encoding)
                 "field %#" PRIx32 " is wide", encoding);
         return;
     }
-    REQUIRE((field != NULL) == (ordinal < VMXC_VMCS_FIELD_COUNT) && (field != NULL) == (name != NULL),
+    REQUIRE((field != NULL) == (ordinal < VMXC_VMCS_FIELD_COUNT) &&
+                (field != NULL) == (name != NULL),
             "field %#" PRIx32, encoding);
     if (field == NULL) {
         REQUIRE(vmxc_vmcs_field_mask(encoding) == 0 && !vmxc_vmcs_field_is_read_only(encoding),

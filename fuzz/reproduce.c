@@ -60,9 +60,9 @@ static bool starts_with(const char *word, size_t length, const char *prefix)
 /* One identifier. `taken`: its address is; `member`: it names a member. */
 static void add_word(const char *word, size_t length, bool taken, bool member)
 {
-    const bool of_library = starts_with(word, length, "vmxc_") ||
-                            starts_with(word, length, "vmxsim_") ||
-                            starts_with(word, length, "VMXC_") || starts_with(word, length, "VMXSIM_");
+    const bool of_library =
+        starts_with(word, length, "vmxc_") || starts_with(word, length, "vmxsim_") ||
+        starts_with(word, length, "VMXC_") || starts_with(word, length, "VMXSIM_");
 
     if (member)
         add(&python, "%.*s", (int)length, word);
@@ -269,24 +269,23 @@ static const char c_head[] =
     "int main(void)\n"
     "{\n";
 
-static const char python_head[] =
-    "import sys\n"
-    "\n"
-    "from vmxsim.raw import ffi, lib\n"
-    "\n"
-    "wrong = 0\n"
-    "\n"
-    "\n"
-    "def look(what, found, expected):\n"
-    "    global wrong\n"
-    "    found = int(found) & 0xffffffffffffffff\n"
-    "    if found != expected:\n"
-    "        print(f\"{what}: {found:#x}, not {expected:#x}\")\n"
-    "        wrong = 1\n"
-    "\n"
-    "\n"
-    "step = look\n"
-    "\n";
+static const char python_head[] = "import sys\n"
+                                  "\n"
+                                  "from vmxsim.raw import ffi, lib\n"
+                                  "\n"
+                                  "wrong = 0\n"
+                                  "\n"
+                                  "\n"
+                                  "def look(what, found, expected):\n"
+                                  "    global wrong\n"
+                                  "    found = int(found) & 0xffffffffffffffff\n"
+                                  "    if found != expected:\n"
+                                  "        print(f\"{what}: {found:#x}, not {expected:#x}\")\n"
+                                  "        wrong = 1\n"
+                                  "\n"
+                                  "\n"
+                                  "step = look\n"
+                                  "\n";
 
 void reproduce_begin(const char *what)
 {

@@ -48,7 +48,8 @@ __attribute__((format(printf, 2, 3))) void reproduce_call(int64_t result, const 
  * look may have several parts.
  */
 void reproduce_look_begin(void);
-__attribute__((format(printf, 1, 2))) void reproduce_look_do(const char *format, ...); /* a statement */
+__attribute__((format(printf, 1, 2))) void reproduce_look_do(const char *format,
+                                                             ...); /* a statement */
 __attribute__((format(printf, 2, 3))) void reproduce_look(uint64_t expected, const char *format,
                                                           ...);
 

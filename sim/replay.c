@@ -230,11 +230,11 @@ vmxsim_replay_file(const char *path,
     return status;
 }
 
-enum vmxc_status
-vmxsim_replay_bytes(const void *bytes, size_t size, const char *name,
-                    void (*report)(void *context, const struct vmxsim_case_result *result),
-                    void *context, struct vmxsim_replay_summary *summary,
-                    struct vmxsim_error *error)
+enum vmxc_status vmxsim_replay_bytes(const void *bytes, size_t size, const char *name,
+                                     void (*report)(void *context,
+                                                    const struct vmxsim_case_result *result),
+                                     void *context, struct vmxsim_replay_summary *summary,
+                                     struct vmxsim_error *error)
 {
     const struct reporter reporter = {.report = report, .context = context, .summary = summary};
     struct vmxsim_vector_file file;

@@ -24,7 +24,8 @@ static const struct vmxsim_fuzz_value_at values[] = {{&space, sizeof space},
 static void set_up(void)
 {
     const struct vmxsim_range ram = {.base = 0, .length = 16 * MB};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1};
+    const struct vmxsim_memory_config config = {
+        .ram = &ram, .ram_count = 1, .frames = {8 * MB, 8 * MB}};
     const struct vmxc_ept_config ept = {.levels = 4,
                                         .maxphyaddr = 46,
                                         .largest_page = VMXC_PAGE_LEVEL_4K,
@@ -114,7 +115,8 @@ START_TEST(each_input_finds_memory_frames_processor_and_values_as_they_were)
         vmxsim_memory_write64(memory, 0x1000 + PAGE * (round % 8), round + 1);
         account[3] = (uint8_t)round;
         vmxsim_cpu_reset(cpu, &(struct vmxsim_root_state){.cr0 = round});
-        ck_assert_int_eq(vmxc_addrspace_map_alloc(&space, 0, 8 * PAGE, VMXC_MAP_RWX, true), VMXC_OK);
+        ck_assert_int_eq(vmxc_addrspace_map_alloc(&space, 0, 8 * PAGE, VMXC_MAP_RWX, true),
+                         VMXC_OK);
         vmxsim_memory_fail_nth(memory, 1 + round);
         vmxsim_fuzz_loop_next(&loop);
 

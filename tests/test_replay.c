@@ -303,8 +303,8 @@ START_TEST(bytes_in_memory_are_as_good_as_a_file)
     ck_assert(feof(stream) && !ferror(stream));
     fclose(stream);
     ck_assert_int_eq(vmxsim_replay_file(vector_path, NULL, NULL, &of_file, &error), VMXC_OK);
-    ck_assert_int_eq(
-        vmxsim_replay_bytes(text, length, vector_path, NULL, NULL, &of_bytes, &error), VMXC_OK);
+    ck_assert_int_eq(vmxsim_replay_bytes(text, length, vector_path, NULL, NULL, &of_bytes, &error),
+                     VMXC_OK);
     ck_assert_mem_eq(&of_file, &of_bytes, sizeof of_file);
     ck_assert_int_eq(vmxsim_replay_bytes(text, 20, "a name", NULL, NULL, &of_bytes, &error),
                      VMXC_BAD_FORMAT);

@@ -337,9 +337,9 @@ static bool check_many(struct space_check *check)
         const enum vmxc_status status = vmxc_ept_query(&check->space->ept, gpas[i], &one);
         mapped += status == VMXC_OK;
         if (status != statuses[i] ||
-            (status == VMXC_OK && (one.gpa != mappings[i].gpa || one.hpa != mappings[i].hpa ||
-                                   one.page_size != mappings[i].page_size ||
-                                   one.flags != mappings[i].flags)))
+            (status == VMXC_OK &&
+             (one.gpa != mappings[i].gpa || one.hpa != mappings[i].hpa ||
+              one.page_size != mappings[i].page_size || one.flags != mappings[i].flags)))
             return space_check_fail(check, "%#" PRIx64 " of many is found otherwise than alone",
                                     gpas[i]);
     }
