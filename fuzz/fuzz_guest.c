@@ -87,7 +87,8 @@ static struct machine {
     const struct vmxsim_profile *profile;
     struct vmxsim_memory *memory;
     struct vmxsim_cpu *cpu;
-    uint32_t revision;
+    struct vmxsim_fuzz_loop loop;
+    bool has_field[VMXC_VMCS_FIELD_COUNT], writable[VMXC_VMCS_FIELD_COUNT];
 } machines[PROFILES];
 
 /* What an experiment knows besides the machine. */
@@ -116,22 +117,10 @@ static struct snapshot before, after;
 
 /* ---- Set-up ---- */
 
-static struct machine *machine_at(unsigned index)
+static void must_succeed(enum vmxc_status status, const struct vmxsim_insn_result *result)
 {
-    struct machine *const machine = &machines[index];
-    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
-    uint64_t basic = 0;
-
-    if (machine->cpu != NULL)
-        return machine;
-    machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
-    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
-                vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu) == VMXC_OK &&
-                vmxsim_profile_msr(machine->profile, VMXC_MSR_VMX_BASIC, &basic) == VMXC_OK,
-            "no machine");
-    machine->revision = (uint32_t)(basic & VMXC_VMX_BASIC_REVISION);
-    return machine;
+    REQUIRE(status == VMXC_OK && result->kind == VMXSIM_INSN_SUCCEEDED, "status %d, kind %d",
+            status, result->kind);
 }
 
 /* Tables of one kind, level 5 first: the first 2 MBytes are mapped to themselves by pages of 4 KBytes. */
@@ -148,16 +137,53 @@ static void map_all(struct vmxsim_memory *memory, uint64_t root_hpa, uint64_t ta
     vmxsim_memory_write(memory, root_hpa + PAGE_HPA(4), table, sizeof table);
 }
 
-static void reset(const struct machine *machine)
+static void make_current(const struct machine *machine)
 {
     const struct vmxsim_root_state root = {.cr0 = 0x80000031, .cr4 = 0x2020, .efer = 0x500};
+    struct vmxsim_insn_result result;
+    uint64_t basic = 0;
 
-    vmxsim_memory_reset(machine->memory);
+    REQUIRE(vmxsim_profile_msr(machine->profile, VMXC_MSR_VMX_BASIC, &basic) == VMXC_OK, "no VMX");
+    const uint32_t revision = (uint32_t)(basic & VMXC_VMX_BASIC_REVISION);
     vmxsim_cpu_reset(machine->cpu, &root);
-    vmxsim_memory_write32(machine->memory, VMXON_HPA, machine->revision);
-    vmxsim_memory_write32(machine->memory, VMCS_HPA, machine->revision);
+    vmxsim_memory_write32(machine->memory, VMXON_HPA, revision);
+    vmxsim_memory_write32(machine->memory, VMCS_HPA, revision);
+    must_succeed(vmxsim_insn_vmxon(machine->cpu, VMXON_HPA, &result), &result);
+    must_succeed(vmxsim_insn_vmclear(machine->cpu, VMCS_HPA, &result), &result);
+    must_succeed(vmxsim_insn_vmptrld(machine->cpu, VMCS_HPA, &result), &result);
+}
+
+static void find_fields(struct machine *machine)
+{
+    for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
+        const uint32_t encoding = vmxsim_vmcs_encoding(i);
+        machine->has_field[i] = vmxsim_profile_has_field(machine->profile, encoding);
+        machine->writable[i] =
+            machine->has_field[i] &&
+            VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) != VMXC_VMCS_TYPE_READ_ONLY;
+    }
+}
+
+/* Where every input begins: tables are there, and the current VMCS holds zeros. */
+static struct machine *machine_at(unsigned index)
+{
+    struct machine *const machine = &machines[index];
+    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
+    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
+
+    if (machine->cpu != NULL)
+        return machine;
+    machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
+    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
+                vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu) == VMXC_OK,
+            "no machine");
+    find_fields(machine);
     map_all(machine->memory, EPT_ROOT, 7, 0x37);
     map_all(machine->memory, GUEST_ROOT, 7, 7);
+    make_current(machine);
+    REQUIRE(vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,
+            "no snapshot");
+    return machine;
 }
 
 static void set_addresses(struct vmxsim_vmcs *vmcs, const struct vmxsim_features *features)
@@ -228,10 +254,7 @@ static void decode_vmcs(struct vmxsim_fuzz_input *input, const struct machine *m
     struct rng random = rng_seeded(vmxsim_fuzz_take(input, 4));
 
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
-        vmcs->value[i] =
-            random.state != 0 && vmxsim_profile_has_field(machine->profile, vmxsim_vmcs_encoding(i))
-                ? rng_next(&random)
-                : 0;
+        vmcs->value[i] = random.state != 0 && machine->has_field[i] ? rng_next(&random) : 0;
     VMXSIM_VMCS(vmcs, PIN_BASED_CONTROLS) = vmxsim_fuzz_take(input, 4);
     VMXSIM_VMCS(vmcs, PRIMARY_PROCESSOR_BASED_CONTROLS) = vmxsim_fuzz_take(input, 4);
     VMXSIM_VMCS(vmcs, SECONDARY_PROCESSOR_BASED_CONTROLS) = vmxsim_fuzz_take(input, 4);
@@ -268,25 +291,15 @@ static void decode_apic(struct vmxsim_fuzz_input *input, const struct machine *m
     set_vector(machine, VISR, (unsigned)vmxsim_fuzz_take(input, 1));
 }
 
-static void must_succeed(enum vmxc_status status, const struct vmxsim_insn_result *result)
-{
-    REQUIRE(status == VMXC_OK && result->kind == VMXSIM_INSN_SUCCEEDED, "status %d, kind %d",
-            status, result->kind);
-}
-
-static void make_current(const struct machine *machine, const struct vmxsim_vmcs *vmcs)
+static void write_vmcs(const struct machine *machine, const struct vmxsim_vmcs *vmcs)
 {
     struct vmxsim_insn_result result;
 
-    must_succeed(vmxsim_insn_vmxon(machine->cpu, VMXON_HPA, &result), &result);
-    must_succeed(vmxsim_insn_vmclear(machine->cpu, VMCS_HPA, &result), &result);
-    must_succeed(vmxsim_insn_vmptrld(machine->cpu, VMCS_HPA, &result), &result);
     for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
-        const uint32_t encoding = vmxsim_vmcs_encoding(i);
-        if (vmxsim_profile_has_field(machine->profile, encoding) &&
-            VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) != VMXC_VMCS_TYPE_READ_ONLY)
-            must_succeed(vmxsim_insn_vmwrite(machine->cpu, encoding, vmcs->value[i], &result),
-                         &result);
+        if (machine->writable[i] && vmcs->value[i] != 0)
+            must_succeed(
+                vmxsim_insn_vmwrite(machine->cpu, vmxsim_vmcs_encoding(i), vmcs->value[i], &result),
+                &result);
     }
 }
 
@@ -894,28 +907,40 @@ static uint64_t exit_may_change(size_t ordinal)
     return 0;
 }
 
-/* Bases of unusable segments are undefined; fields that MSRs stand behind are not the guest's to read. */
-static bool is_compared(const struct experiment *experiment, size_t ordinal)
+/* Fields that MSRs stand behind are not the guest's to read. */
+static bool is_readable(const struct experiment *experiment, size_t ordinal)
 {
     const uint32_t encoding = vmxsim_vmcs_encoding(ordinal);
-    const size_t rights =
-        VMXC_VMCS_ORDINAL_GUEST_ES_ACCESS_RIGHTS - (size_t)VMXC_VMCS_ORDINAL_GUEST_ES_BASE;
     uint64_t value;
 
-    if (VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) != VMXC_VMCS_TYPE_GUEST)
-        return false;
-    if (ordinal >= VMXC_VMCS_ORDINAL_GUEST_ES_BASE && ordinal <= VMXC_VMCS_ORDINAL_GUEST_TR_BASE &&
-        (after.vmcs.value[rights + ordinal] & VMXC_SEGMENT_UNUSABLE))
-        return false;
-    return vmxsim_guest_get(experiment->cpu, encoding, &value) == VMXC_OK;
+    return VMXC_FIELD_GET((uint64_t)encoding, VMXC_VMCS_ENCODING_TYPE) == VMXC_VMCS_TYPE_GUEST &&
+           vmxsim_guest_get(experiment->cpu, encoding, &value) == VMXC_OK;
+}
+
+/* Bases of unusable segments are undefined. */
+static bool is_unusable_base(size_t ordinal)
+{
+    const size_t rights =
+        VMXC_VMCS_ORDINAL_GUEST_ES_ACCESS_RIGHTS - (size_t)VMXC_VMCS_ORDINAL_GUEST_ES_BASE;
+
+    return ordinal >= VMXC_VMCS_ORDINAL_GUEST_ES_BASE &&
+           ordinal <= VMXC_VMCS_ORDINAL_GUEST_TR_BASE &&
+           (after.vmcs.value[rights + ordinal] & VMXC_SEGMENT_UNUSABLE);
 }
 
 static bool compared[VMXC_VMCS_FIELD_COUNT];
 
+/* Which fields can be read depends on nothing but the field: it is asked once. */
 static void note_compared(const struct experiment *experiment)
 {
-    for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++)
-        compared[i] = is_compared(experiment, i);
+    static bool readable[VMXC_VMCS_FIELD_COUNT], known;
+
+    for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
+        if (!known)
+            readable[i] = is_readable(experiment, i);
+        compared[i] = readable[i] && !is_unusable_base(i);
+    }
+    known = true;
 }
 
 static void check_saved(const struct vmxsim_vmcs *saved)
@@ -1088,10 +1113,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct experiment experiment = {.machine = machine, .cpu = machine->cpu};
     struct vmxsim_vmcs vmcs;
 
-    reset(machine);
+    harness_next(&machine->loop);
     decode_vmcs(&input, machine, &vmcs);
     decode_apic(&input, machine);
-    make_current(machine, &vmcs);
+    write_vmcs(machine, &vmcs);
     experiment.invalid = may_be_refused(&vmcs);
     if (!enter(&experiment, false))
         return 0;

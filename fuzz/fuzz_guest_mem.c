@@ -24,7 +24,7 @@
 #define SIZE      (PAGES * UINT64_C(0x1000))
 #define HOST_BASE UINT64_C(0x100000) /* of the caller's memory: page n of it is guest page n */
 
-enum { MAX_STEPS = 128 };
+enum { MAX_STEPS = 128, MAX_LENGTH = 8192, MARGIN = 64 };
 
 enum operation {
     MAP_LINEAR,
@@ -50,15 +50,17 @@ enum page_kind { HOLE, LINEAR, ALLOC };
 
 static struct vmxsim_memory *memory;
 static struct vmxc_addrspace space;
+static struct vmxsim_fuzz_loop loop;
 
 /* What should be there. */
 static struct {
     enum page_kind kind[PAGES];
     vmxc_map_flags flags[PAGES];
+    bool written[PAGES];           /* of the caller's memory */
     uint8_t host[SIZE], own[SIZE]; /* the caller's memory; frames of the space */
 } shadow;
 
-static uint8_t buffer[SIZE], other[SIZE];
+static uint8_t buffer[MAX_LENGTH + MARGIN], other[MAX_LENGTH + MARGIN];
 
 /* ---- The shadow ---- */
 
@@ -80,16 +82,31 @@ static enum vmxc_status expected(uint64_t gpa, uint64_t length, vmxc_map_flags a
     return VMXC_OK;
 }
 
+/* Bytes from gpa on that lie in one page, at most `length`. */
+static size_t piece(uint64_t gpa, uint64_t length)
+{
+    const uint64_t rest = VMXC_PAGE_SIZE - (gpa & VMXC_PAGE_MASK);
+
+    return (size_t)(length < rest ? length : rest);
+}
+
 static void collect(uint64_t gpa, uint64_t length, uint8_t *bytes)
 {
-    for (uint64_t i = 0; i < length; i++)
-        bytes[i] = *byte_at(gpa + i);
+    while (length > 0) {
+        const size_t size = piece(gpa, length);
+        memcpy(bytes, byte_at(gpa), size);
+        gpa += size, bytes += size, length -= size;
+    }
 }
 
 static void store(uint64_t gpa, uint64_t length, const uint8_t *bytes)
 {
-    for (uint64_t i = 0; i < length; i++)
-        *byte_at(gpa + i) = bytes[i];
+    while (length > 0) {
+        const size_t size = piece(gpa, length);
+        memcpy(byte_at(gpa), bytes, size);
+        shadow.written[gpa >> 12] = shadow.written[gpa >> 12] || shadow.kind[gpa >> 12] == LINEAR;
+        gpa += size, bytes += size, length -= size;
+    }
 }
 
 static void require_status(enum vmxc_status status, enum vmxc_status wanted, uint64_t gpa,
@@ -198,8 +215,8 @@ static void read_range(bool linear, uint64_t gpa, uint64_t length)
     struct vmxc_guest_fault fault;
     const enum vmxc_status wanted = expected(gpa, length, VMXC_MAP_READ);
 
-    memset(buffer, 0xa5, sizeof buffer);
-    memset(other, 0xa5, sizeof other);
+    memset(buffer, 0xa5, length + MARGIN);
+    memset(other, 0xa5, length + MARGIN);
     const enum vmxc_status status =
         linear ? vmxc_guest_mem_read_linear(&space, no_paging(), (struct vmxc_guest_access){0}, gpa,
                                             buffer, length, &fault)
@@ -207,7 +224,7 @@ static void read_range(bool linear, uint64_t gpa, uint64_t length)
     (linear ? require_linear_status : require_status)(status, wanted, gpa, length);
     if (status == VMXC_OK)
         collect(gpa, length, other);
-    REQUIRE(memcmp(buffer, other, sizeof buffer) == 0,
+    REQUIRE(memcmp(buffer, other, length + MARGIN) == 0,
             "[%#" PRIx64 ", +%#" PRIx64 ") is read wrong", gpa, length);
 }
 
@@ -216,7 +233,7 @@ static void write_range(bool linear, uint64_t gpa, uint64_t length, uint8_t firs
     struct vmxc_guest_fault fault;
     const enum vmxc_status wanted = expected(gpa, length, VMXC_MAP_WRITE);
 
-    for (uint64_t i = 0; i < length && i < sizeof buffer; i++)
+    for (uint64_t i = 0; i < length; i++)
         buffer[i] = (uint8_t)(first + i * 7);
     const enum vmxc_status status =
         linear ? vmxc_guest_mem_write_linear(&space, no_paging(),
@@ -233,7 +250,7 @@ static void fill_range(uint64_t gpa, uint64_t length, uint8_t byte)
     const enum vmxc_status status = vmxc_guest_mem_fill(&space, gpa, byte, length);
 
     require_status(status, expected(gpa, length, VMXC_MAP_WRITE), gpa, length);
-    memset(buffer, byte, sizeof buffer);
+    memset(buffer, byte, length);
     if (status == VMXC_OK)
         store(gpa, length, buffer);
 }
@@ -312,7 +329,7 @@ static void check_texts(vmxc_map_flags flags, size_t room)
 {
     static char whole[16384], part[16384];
 
-    memset(part, 'x', sizeof part);
+    memset(part, 'x', room + 1);
     const size_t length = vmxc_addrspace_format(&space, whole, sizeof whole);
     REQUIRE(length < sizeof whole && strlen(whole) == length, "text of %zu bytes", length);
     REQUIRE(vmxc_addrspace_format(&space, part, room) == length, "the length depends on the room");
@@ -332,7 +349,7 @@ static void step(struct vmxsim_fuzz_input *input)
         return;
     }
     const uint64_t gpa = vmxsim_fuzz_below(input, 65536) * UINT64_C(2) + (operation & 1);
-    const uint64_t length = vmxsim_fuzz_below(input, 8192);
+    const uint64_t length = vmxsim_fuzz_below(input, MAX_LENGTH);
     const uint64_t value = vmxsim_fuzz_take(input, 2);
 
     switch (operation) {
@@ -370,29 +387,42 @@ static void step(struct vmxsim_fuzz_input *input)
     }
 }
 
-static void start(void)
+static void set_up(void)
 {
     const struct vmxsim_range ram = {.base = 0, .length = UINT64_C(4) << 20};
     const struct vmxsim_memory_config config = {
         .ram = &ram, .ram_count = 1, .frames = {UINT64_C(0x200000), UINT64_C(0x200000)}};
+    const struct vmxsim_fuzz_value_at value = {&space, sizeof space};
     const struct vmxc_ept_config ept = {.levels = 4,
                                         .maxphyaddr = 40,
                                         .largest_page = VMXC_PAGE_LEVEL_4K,
                                         .execute_only = true,
                                         .table_memory_type = VMXC_MEMORY_TYPE_WB};
 
-    if (memory == NULL)
-        REQUIRE(vmxsim_memory_create(&config, &memory, NULL) == VMXC_OK, "no memory");
-    vmxsim_memory_reset(memory);
-    memset(&shadow, 0, sizeof shadow);
+    REQUIRE(vmxsim_memory_create(&config, &memory, NULL) == VMXC_OK, "no memory");
     REQUIRE(vmxc_addrspace_init(&space, vmxsim_memory_hal(memory), &ept, 0, SIZE) == VMXC_OK,
             "no space");
+    REQUIRE(vmxsim_fuzz_loop_begin(&loop, memory, &value, 1) == VMXC_OK, "no snapshot");
+}
+
+/* Of the frames' bytes nothing is known until a page is mapped. */
+static void start(void)
+{
+    harness_next(&loop);
+    for (unsigned page = 0; page < PAGES; page++) {
+        shadow.kind[page] = HOLE;
+        if (shadow.written[page])
+            memset(shadow.host + page * VMXC_PAGE_SIZE, 0, VMXC_PAGE_SIZE);
+        shadow.written[page] = false;
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct vmxsim_fuzz_input input = {.next = data, .left = size};
 
+    if (loop.memory == NULL)
+        set_up();
     start();
     for (unsigned i = 0; i < MAX_STEPS && input.left > 0; i++)
         step(&input);

@@ -14,17 +14,10 @@ enum { MAX_WALKS = 16 };
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t nothing[1];
-    static unsigned started = WALK_TRIAL_VARIANTS;
     struct walk_trial trial;
     struct rng rng = rng_from_bytes(size > 0 ? data : nothing, size);
-    const unsigned variant = (unsigned)rng_below(&rng, WALK_TRIAL_VARIANTS);
 
-    if (started != variant) {
-        if (started != WALK_TRIAL_VARIANTS)
-            walk_trial_end();
-        walk_trial_start(variant);
-        started = variant;
-    }
+    walk_trial_start((unsigned)rng_below(&rng, WALK_TRIAL_VARIANTS));
     for (unsigned i = 0; i < MAX_WALKS && (i == 0 || !rng_is_spent(&rng)); i++) {
         const enum guest_mode mode = (enum guest_mode)rng_below(&rng, GUEST_MODES);
         if (walk_trial_run(&trial, mode, &rng))

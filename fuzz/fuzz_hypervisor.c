@@ -34,6 +34,7 @@ enum { PROFILES = 4, MAX_EXITS = 32 };
 static struct machine {
     struct vmxsim_memory *memory;
     struct vmxsim_cpu *cpu;
+    struct vmxsim_fuzz_loop loop;
 } machines[PROFILES];
 
 /* The guest action that led to the last VM exit. */
@@ -66,12 +67,14 @@ static struct machine *machine_at(unsigned index)
     const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
     const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
 
-    if (machine->cpu == NULL)
-        REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
-                    vmxsim_cpu_create(machine->memory,
-                                      vmxsim_profile_builtin(vmxsim_profile_builtin_name(index)),
-                                      &machine->cpu) == VMXC_OK,
-                "no machine");
+    if (machine->cpu != NULL)
+        return machine;
+    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
+                vmxsim_cpu_create(machine->memory,
+                                  vmxsim_profile_builtin(vmxsim_profile_builtin_name(index)),
+                                  &machine->cpu) == VMXC_OK &&
+                vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,
+            "no machine");
     return machine;
 }
 
@@ -388,7 +391,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct vmxc_percpu_obstacle obstacle = {.kind = VMXC_PERCPU_NO_OBSTACLE};
     const struct vmxc_hal *const hal = vmxsim_memory_hal(machine->memory);
 
-    vmxsim_memory_reset(machine->memory);
+    harness_next(&machine->loop);
     vmxsim_cpu_reset(machine->cpu, &root);
     vmxsim_insn_ops_init(&hypervisor.instance, machine->cpu, run_guest, &hypervisor);
     hypervisor.instance.report = &report;

@@ -7,10 +7,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "reproduce.h"
 #include "vmxsim/fuzz.h"
 
 /* One input, one experiment. Returns 0; a property that does not hold aborts. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The machine of this input, as every input finds it. */
+void harness_next(struct vmxsim_fuzz_loop *loop);
+
+/* Of what the last input left in its machine: memory and statistics. 0: it had none. */
+uint64_t harness_digest(void);
+
+/*
+ * A harness that notes what it does (reproduce.h) says so at the beginning of each input: if a property does not hold, the
+ * input runs again, and is printed as programs.
+ */
+void harness_reproduces(const uint8_t *data, size_t size);
+
+/* For those who run many inputs to find a smaller one that fails alike: a failure is told to them alone. */
+extern void (*harness_on_failure)(const char *file, int line);
+
+/* The file that the input is; NULL: it is none. Named in a failure. */
+extern const char *harness_file;
 
 /* Prints the message and aborts if `holds` is false. */
 #define REQUIRE(holds, ...)                                        \

@@ -2,6 +2,7 @@
 #include "internal/bit_array.h"
 
 #include "internal/hal.h"
+#include "internal/string.h"
 
 /* The bits of byte `index` that lie in the bit range [first, last]. */
 static uint8_t byte_mask(uint32_t index, uint32_t first, uint32_t last)
@@ -10,6 +11,11 @@ static uint8_t byte_mask(uint32_t index, uint32_t first, uint32_t last)
     const uint32_t high = index == last / 8 ? last % 8 : 7;
 
     return (uint8_t)((0xffu >> (7 - high)) & (0xffu << low));
+}
+
+static void store(uint8_t *byte, uint8_t mask, bool value)
+{
+    *byte = (uint8_t)(value ? *byte | mask : *byte & ~mask);
 }
 
 enum vmxc_status vmxc_bit_array_set(struct vmxc_frame *frame, uint32_t first, uint32_t last,
@@ -22,11 +28,11 @@ enum vmxc_status vmxc_bit_array_set(struct vmxc_frame *frame, uint32_t first, ui
     VMXC_TRY(vmxc_frame_ptr(frame, &pointer));
     bytes = pointer;
     vmxc_hal_mark_dirty(frame->hal, frame->hpa + first_byte, last_byte - first_byte + 1);
-    for (uint32_t i = first_byte; i <= last_byte; i++) {
-        const uint8_t mask = byte_mask(i, first, last);
-
-        bytes[i] = (uint8_t)(value ? bytes[i] | mask : bytes[i] & ~mask);
-    }
+    store(&bytes[first_byte], byte_mask(first_byte, first, last), value);
+    if (last_byte == first_byte)
+        return VMXC_OK;
+    memset(&bytes[first_byte + 1], value ? 0xff : 0, last_byte - first_byte - 1);
+    store(&bytes[last_byte], byte_mask(last_byte, first, last), value);
     return VMXC_OK;
 }
 

@@ -85,6 +85,15 @@ enum vmxc_status vmxsim_guest_hold(struct walk *walk)
 static bool is_msr_field(size_t ordinal)
 {
     switch (ordinal) {
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_DEBUGCTL:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_PAT:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_EFER:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_PERF_GLOBAL_CTRL:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_BNDCFGS:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_RTIT_CTL:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_LBR_CTL:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_PKRS:
+    case VMXC_VMCS_ORDINAL_GUEST_IA32_SPEC_CTRL:
     case VMXC_VMCS_ORDINAL_GUEST_FS_BASE:
     case VMXC_VMCS_ORDINAL_GUEST_GS_BASE:
     case VMXC_VMCS_ORDINAL_GUEST_SYSENTER_CS:
@@ -94,7 +103,7 @@ static bool is_msr_field(size_t ordinal)
     case VMXC_VMCS_ORDINAL_GUEST_INTERRUPT_SSP_TABLE:
         return true;
     default:
-        return strstr(vmxsim_vmcs_name(ordinal), "_IA32_") != NULL;
+        return false;
     }
 }
 

@@ -77,11 +77,11 @@ static enum vmxc_status read_header(struct vmxsim_vector_file *file, struct vmxs
     return status;
 }
 
-enum vmxc_status vmxsim_vector_file_open(struct vmxsim_vector_file *file, const char *path,
-                                         struct vmxsim_error *error)
+/* Of a stream that has just been opened, or could not be. */
+static enum vmxc_status open_stream(struct vmxsim_vector_file *file, const char *path, FILE *stream,
+                                    struct vmxsim_error *error)
 {
-    *file = (struct vmxsim_vector_file){.path = path};
-    file->stream = fopen(path, "r");
+    *file = (struct vmxsim_vector_file){.path = path, .stream = stream};
     if (file->stream == NULL)
         return vmxsim_error_set(error, VMXC_IO_ERROR, "%s: %s", path, strerror(errno));
     file->ids = json_object();
@@ -89,6 +89,12 @@ enum vmxc_status vmxsim_vector_file_open(struct vmxsim_vector_file *file, const 
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", path);
     VMXC_TRY(read_header(file, error));
     return vmxsim_deviations_read(file, error);
+}
+
+enum vmxc_status vmxsim_vector_file_open(struct vmxsim_vector_file *file, const char *path,
+                                         struct vmxsim_error *error)
+{
+    return open_stream(file, path, fopen(path, "r"), error);
 }
 
 void vmxsim_vector_file_close(struct vmxsim_vector_file *file)
@@ -238,6 +244,23 @@ enum vmxc_status vmxsim_replay_file_cached(const char *path, enum vmxsim_tlb_mod
     enum vmxc_status status = vmxsim_vector_file_open(&file, path, error);
     if (status == VMXC_OK)
         status = set_tlb(&file, tlb, error);
+    if (status == VMXC_OK)
+        status = replay_lines(&file, &reporter, error);
+    vmxsim_vector_file_close(&file);
+    return status;
+}
+
+enum vmxc_status vmxsim_replay_bytes(const void *bytes, size_t size, const char *name,
+                                     void (*report)(void *context,
+                                                    const struct vmxsim_case_result *result),
+                                     void *context, struct vmxsim_replay_summary *summary,
+                                     struct vmxsim_error *error)
+{
+    const struct reporter reporter = {.report = report, .context = context, .summary = summary};
+    struct vmxsim_vector_file file;
+
+    enum vmxc_status status =
+        open_stream(&file, name, fmemopen((void *)(uintptr_t)bytes, size, "r"), error);
     if (status == VMXC_OK)
         status = replay_lines(&file, &reporter, error);
     vmxsim_vector_file_close(&file);

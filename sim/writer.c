@@ -26,6 +26,29 @@ static bool reserve(struct vmxsim_text *text, size_t extra)
     return true;
 }
 
+static void append(struct vmxsim_text *text, const char *bytes, size_t count)
+{
+    if (text->failed || !reserve(text, count))
+        return;
+    memcpy(text->bytes + text->length, bytes, count);
+    text->length += count;
+    text->bytes[text->length] = '\0';
+}
+
+static void append_string(struct vmxsim_text *text, const char *string)
+{
+    append(text, string, strlen(string));
+}
+
+static void append_spaces(struct vmxsim_text *text, size_t count)
+{
+    static const char spaces[] = "                                ";
+
+    for (; count >= sizeof spaces; count -= sizeof spaces - 1)
+        append(text, spaces, sizeof spaces - 1);
+    append(text, spaces, count);
+}
+
 static void add_arguments(struct vmxsim_text *text, const char *format, va_list arguments)
     VMXC_PRINTF(2, 0);
 
@@ -52,7 +75,18 @@ void vmxsim_text_add(struct vmxsim_text *text, const char *format, ...)
         return;
     va_list arguments;
     va_start(arguments, format);
-    add_arguments(text, format, arguments);
+    /* Most of what is written is words: printf gets what is left at the first other conversion. */
+    for (;;) {
+        const size_t plain = strcspn(format, "%");
+        append(text, format, plain);
+        format += plain;
+        if (format[0] != '%' || format[1] != 's')
+            break;
+        append_string(text, va_arg(arguments, const char *));
+        format += 2;
+    }
+    if (*format != '\0' && !text->failed)
+        add_arguments(text, format, arguments);
     va_end(arguments);
 }
 
@@ -63,7 +97,7 @@ void vmxsim_text_pad(struct vmxsim_text *text, size_t column)
         start--;
     const size_t used = text->length - start;
     if (used < column)
-        vmxsim_text_add(text, "%*s", (int)(column - used), "");
+        append_spaces(text, column - used);
 }
 
 void vmxsim_text_clear(struct vmxsim_text *text)
@@ -75,7 +109,7 @@ void vmxsim_text_clear(struct vmxsim_text *text)
 
 char *vmxsim_text_take(struct vmxsim_text *text)
 {
-    vmxsim_text_add(text, "%s", ""); /* an empty text is a string, too */
+    append(text, "", 0); /* an empty text is a string, too */
     char *bytes = text->bytes;
     if (text->failed) {
         free(bytes);
@@ -95,22 +129,29 @@ void vmxsim_text_free(struct vmxsim_text *text)
 
 static void quote(struct vmxsim_text *text, const char *string)
 {
-    vmxsim_text_add(text, "\"");
-    for (; *string != '\0'; string++) {
-        const unsigned char byte = (unsigned char)*string;
-        if (byte == '"' || byte == '\\')
-            vmxsim_text_add(text, "\\%c", byte);
-        else if (byte < 0x20)
-            vmxsim_text_add(text, "\\u%04x", byte);
+    append(text, "\"", 1);
+    for (;;) {
+        size_t plain = 0;
+        while ((unsigned char)string[plain] >= 0x20 && string[plain] != '"' &&
+               string[plain] != '\\')
+            plain++;
+        append(text, string, plain);
+        string += plain;
+        if (*string == '\0')
+            break;
+        if (*string == '"' || *string == '\\')
+            vmxsim_text_add(text, "\\%c", *string);
         else
-            vmxsim_text_add(text, "%c", byte);
+            vmxsim_text_add(text, "\\u%04x", (unsigned)*string);
+        string++;
     }
-    vmxsim_text_add(text, "\"");
+    append(text, "\"", 1);
 }
 
 static void new_line(struct vmxsim_writer *writer)
 {
-    vmxsim_text_add(&writer->text, "\n%*s", (int)(2 * writer->depth), "");
+    append(&writer->text, "\n", 1);
+    append_spaces(&writer->text, 2 * writer->depth);
 }
 
 /* What stands before a value: the comma, the line, the key. */
@@ -119,20 +160,20 @@ static void lead_in(struct vmxsim_writer *writer, const char *key)
     if (writer->depth > 0) {
         bool *has_members = &writer->has_members[writer->depth - 1];
         if (*has_members)
-            vmxsim_text_add(&writer->text, ",");
+            append(&writer->text, ",", 1);
         *has_members = true;
         new_line(writer);
     }
     if (key != NULL) {
         quote(&writer->text, key);
-        vmxsim_text_add(&writer->text, ": ");
+        append(&writer->text, ": ", 2);
     }
 }
 
 void vmxsim_write_begin(struct vmxsim_writer *writer, const char *key, char bracket)
 {
     lead_in(writer, key);
-    vmxsim_text_add(&writer->text, "%c", bracket);
+    append(&writer->text, &bracket, 1);
     if (writer->depth == VMXSIM_WRITER_MAX_DEPTH) {
         writer->text.failed = true;
         return;
@@ -145,7 +186,9 @@ void vmxsim_write_end(struct vmxsim_writer *writer, char bracket)
     writer->depth--;
     if (writer->has_members[writer->depth])
         new_line(writer);
-    vmxsim_text_add(&writer->text, writer->depth == 0 ? "%c\n" : "%c", bracket);
+    append(&writer->text, &bracket, 1);
+    if (writer->depth == 0)
+        append(&writer->text, "\n", 1);
 }
 
 void vmxsim_write_string(struct vmxsim_writer *writer, const char *key, const char *value)
@@ -156,8 +199,16 @@ void vmxsim_write_string(struct vmxsim_writer *writer, const char *key, const ch
 
 void vmxsim_write_hex(struct vmxsim_writer *writer, const char *key, uint64_t value)
 {
+    char digits[] = "\"0x0123456789abcdef\"";
+    size_t at = sizeof digits - 2;
+
+    do {
+        digits[--at] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    } while (value != 0);
     lead_in(writer, key);
-    vmxsim_text_add(&writer->text, "\"0x%llx\"", (unsigned long long)value);
+    append(&writer->text, digits, 3);
+    append_string(&writer->text, digits + at);
 }
 
 void vmxsim_write_number(struct vmxsim_writer *writer, const char *key, uint64_t value)
@@ -169,5 +220,5 @@ void vmxsim_write_number(struct vmxsim_writer *writer, const char *key, uint64_t
 void vmxsim_write_bool(struct vmxsim_writer *writer, const char *key, bool value)
 {
     lead_in(writer, key);
-    vmxsim_text_add(&writer->text, value ? "true" : "false");
+    append_string(&writer->text, value ? "true" : "false");
 }

@@ -5,6 +5,8 @@
  */
 #include "vmxsim/guest.h"
 
+#include <string.h>
+
 #include "support/guest_fixture.h"
 #include "support/suite.h"
 
@@ -370,6 +372,25 @@ START_TEST(what_accesses_do_not_model_is_refused)
 }
 END_TEST
 
+START_TEST(fields_that_stand_for_an_msr_are_not_read_or_set)
+{
+    unsigned count = 0;
+
+    load();
+    for (size_t i = 0; i < VMXC_VMCS_FIELD_COUNT; i++) {
+        uint64_t value;
+        if (strncmp(vmxsim_vmcs_name(i), "GUEST_IA32_", strlen("GUEST_IA32_")) != 0)
+            continue;
+        ck_assert_int_eq(vmxsim_guest_get(machine.cpu, vmxsim_vmcs_encoding(i), &value),
+                         VMXC_UNSUPPORTED);
+        ck_assert_int_eq(vmxsim_guest_set(machine.cpu, vmxsim_vmcs_encoding(i), 0),
+                         VMXC_UNSUPPORTED);
+        count++;
+    }
+    ck_assert_uint_ge(count, 9);
+}
+END_TEST
+
 /* ---- CR8 ---- */
 
 START_TEST(cr8_exits_by_its_controls)
@@ -588,6 +609,7 @@ int main(void)
     tcase_add_test(refusals, cr8_and_wide_values_belong_to_64_bit_mode);
     tcase_add_test(refusals, privilege_comes_before_exits);
     tcase_add_test(refusals, what_accesses_do_not_model_is_refused);
+    tcase_add_test(refusals, fields_that_stand_for_an_msr_are_not_read_or_set);
     tcase_add_loop_test(refusals, illegal_values_fault, 0, COUNT(illegal));
 
     tcase_add_loop_test(control, the_mask_belongs_to_the_host, 0, COUNT(masked));

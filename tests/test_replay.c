@@ -290,6 +290,31 @@ START_TEST(the_file_agrees_as_it_is)
 }
 END_TEST
 
+START_TEST(bytes_in_memory_are_as_good_as_a_file)
+{
+    struct vmxsim_replay_summary of_file = {0}, of_bytes = {0};
+    struct vmxsim_error error = {0};
+    char text[65536];
+
+    vector_file_write();
+    FILE *const stream = fopen(vector_path, "rb");
+    ck_assert_ptr_nonnull(stream);
+    const size_t length = fread(text, 1, sizeof text, stream);
+    ck_assert(feof(stream) && !ferror(stream));
+    fclose(stream);
+    ck_assert_int_eq(vmxsim_replay_file(vector_path, NULL, NULL, &of_file, &error), VMXC_OK);
+    ck_assert_int_eq(vmxsim_replay_bytes(text, length, vector_path, NULL, NULL, &of_bytes, &error),
+                     VMXC_OK);
+    ck_assert_mem_eq(&of_file, &of_bytes, sizeof of_file);
+    ck_assert_int_eq(vmxsim_replay_bytes(text, 20, "a name", NULL, NULL, &of_bytes, &error),
+                     VMXC_BAD_FORMAT);
+    ck_assert_ptr_nonnull(strstr(error.text, "a name:1"));
+    ck_assert_int_eq(vmxsim_replay_bytes(text, 0, "a name", NULL, NULL, &of_bytes, &error),
+                     VMXC_BAD_FORMAT);
+    ck_assert_ptr_nonnull(strstr(error.text, "empty file"));
+}
+END_TEST
+
 START_TEST(the_last_newline_may_be_missing)
 {
     struct vector_seen seen;
@@ -489,6 +514,7 @@ int main(void)
     suite_add_tcase(suite, refusals);
 
     tcase_add_test(agreement, the_file_agrees_as_it_is);
+    tcase_add_test(agreement, bytes_in_memory_are_as_good_as_a_file);
     tcase_add_test(agreement, the_last_newline_may_be_missing);
     tcase_add_test(agreement, a_trace_shows_each_access_with_its_trail);
     tcase_add_loop_test(agreement, a_case_that_cannot_be_traced_is_said_to_be, 0,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For fuzz harnesses: the bytes a fuzzer supplies, read as numbers.
+ * For fuzz harnesses: the bytes a fuzzer supplies, read as numbers, and a machine that each input finds as it was.
  *
  * Any bytes are a valid input. Where they end, zeros follow, so that a shorter input is the same experiment with less in it,
  * and a fuzzer that cuts an input down keeps what matters.
@@ -8,13 +8,13 @@
 #ifndef VMXSIM_FUZZ_H
 #define VMXSIM_FUZZ_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "vmxsim/snapshot.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ---- Input ---- */
 
 /* What is left of an input; the bytes stay the caller's. */
 struct vmxsim_fuzz_input {
@@ -33,6 +33,59 @@ uint32_t vmxsim_fuzz_below(struct vmxsim_fuzz_input *input, uint32_t bound);
  * all bits below one, or either of these inverted; further bytes supply what it needs.
  */
 uint64_t vmxsim_fuzz_value(struct vmxsim_fuzz_input *input);
+
+/* ---- The machine ---- */
+
+/*
+ * A harness sets its machine up once, as far as inputs have it in common, and begins a loop there; each input starts with
+ * vmxsim_fuzz_loop_next, and what the one before it did is undone, at the cost of the pages that it wrote:
+ *
+ *     if (loop.memory == NULL)
+ *         set_up(&loop); ... vmxsim_fuzz_loop_begin(&loop, memory, values, 2) ...
+ *     vmxsim_fuzz_loop_next(&loop);
+ *
+ * Memory, frames in use, counters, failure injection and the processors of the memory return, and so do the values that
+ * are named at the beginning (snapshot.h says what a value may be). Callbacks stay: whoever sets one for an input
+ * takes it away again.
+ */
+struct vmxsim_fuzz_value_at {
+    void *value; /* struct vmxc_addrspace, a bitmap, an account that the harness keeps ... */
+    size_t size; /* bytes */
+};
+
+#define VMXSIM_FUZZ_MAX_VALUES 8u
+
+/* All zero: not begun. */
+struct vmxsim_fuzz_loop {
+    struct vmxsim_memory *memory;
+    void *value[VMXSIM_FUZZ_MAX_VALUES];
+    uint32_t count;
+};
+
+/*
+ * Every vmxsim_fuzz_loop_next returns to here. `count` values, at most VMXSIM_FUZZ_MAX_VALUES, stay where they are until
+ * the loop ends. Errors: VMXC_INVALID_INPUT (too many values, or one that is NULL or empty), VMXC_ALREADY_EXISTS (a
+ * value is registered already), VMXC_BUSY (the memory has a snapshot), VMXC_NO_MEMORY; nothing has changed then.
+ */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_fuzz_loop_begin(struct vmxsim_fuzz_loop *loop,
+                                                        struct vmxsim_memory *memory,
+                                                        const struct vmxsim_fuzz_value_at *values,
+                                                        size_t count);
+
+/* All is as it was at the beginning. Without a beginning nothing happens. */
+void vmxsim_fuzz_loop_next(struct vmxsim_fuzz_loop *loop);
+
+/* Forgets the snapshot and the values; the machine stays as it is. */
+void vmxsim_fuzz_loop_end(struct vmxsim_fuzz_loop *loop);
+
+/*
+ * Calls `visit` for each 4-KByte page that may have been written since the last vmxsim_fuzz_loop_next (or since the loop began),
+ * ascending: what a harness compares to see what an operation changed. `visit` must not write to the memory.
+ */
+void vmxsim_fuzz_loop_written_pages(const struct vmxsim_fuzz_loop *loop,
+                                    void (*visit)(void *context, uint64_t hpa,
+                                                  const uint8_t *bytes),
+                                    void *context);
 
 #ifdef __cplusplus
 }

@@ -63,6 +63,12 @@ vmxsim_replay_file(const char *path,
                    void (*report)(void *context, const struct vmxsim_case_result *), void *context,
                    struct vmxsim_replay_summary *summary, struct vmxsim_error *error);
 
+/* The same of a file's content in host memory. `name` stands for the file in messages, and deviations.json is looked for beside it. */
+VMXC_MUST_CHECK enum vmxc_status
+vmxsim_replay_bytes(const void *bytes, size_t size, const char *name,
+                    void (*report)(void *context, const struct vmxsim_case_result *), void *context,
+                    struct vmxsim_replay_summary *summary, struct vmxsim_error *error);
+
 /* The same on a processor that caches translations so. Cases that agree without a cache agree with an exact one. */
 VMXC_MUST_CHECK enum vmxc_status
 vmxsim_replay_file_cached(const char *path, enum vmxsim_tlb_mode tlb,

@@ -23,6 +23,9 @@ typedef enum cli_status cli_command(int argc, char **argv);
 cli_command cli_check, cli_decode, cli_diff, cli_profile, cli_profiles, cli_replay, cli_rules,
     cli_walk;
 
+/* The whole command: argv[1] is the subcommand. What is on stdout when it returns may not have been written yet. */
+cli_command cli_run;
+
 /* ---- Complaints ---- */
 
 /* Prints "vmxsim: ..." and returns CLI_ERROR. Control characters become question marks. */

@@ -318,6 +318,34 @@ static bool check_listing(struct space_check *check)
     return true;
 }
 
+/* Look-ups of many addresses at a time answer as those of one do. */
+static bool check_many(struct space_check *check)
+{
+    enum { MOST = 64 };
+    const struct shadow *shadow = check->shadow;
+    vmxc_gpa_t gpas[MOST];
+    enum vmxc_status statuses[MOST];
+    struct vmxc_ept_mapping mappings[MOST], one;
+    size_t count = 0, mapped = 0;
+
+    for (size_t i = 0; i < shadow->area_count && count + 2 <= MOST; i++) {
+        gpas[count++] = shadow->area[i].base + shadow->area[i].size - 1;
+        gpas[count++] = shadow->area[i].base;
+    }
+    const size_t found = vmxc_ept_query_many(&check->space->ept, gpas, count, mappings, statuses);
+    for (size_t i = 0; i < count; i++) {
+        const enum vmxc_status status = vmxc_ept_query(&check->space->ept, gpas[i], &one);
+        mapped += status == VMXC_OK;
+        if (status != statuses[i] ||
+            (status == VMXC_OK &&
+             (one.gpa != mappings[i].gpa || one.hpa != mappings[i].hpa ||
+              one.page_size != mappings[i].page_size || one.flags != mappings[i].flags)))
+            return space_check_fail(check, "%#" PRIx64 " of many is found otherwise than alone",
+                                    gpas[i]);
+    }
+    return found == mapped || space_check_fail(check, "%zu of %zu are mapped", found, mapped);
+}
+
 bool space_check_all(struct space_check *check)
 {
     const struct shadow *shadow = check->shadow;
@@ -336,7 +364,7 @@ bool space_check_all(struct space_check *check)
             return false;
     if (!vmxc_addrspace_is_valid(check->space))
         return space_check_fail(check, "vmxc_addrspace_is_valid says no");
-    return check_listing(check);
+    return check_many(check) && check_listing(check);
 }
 
 /* ---- Beginning and end ---- */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "support/require.h"
+#include "vmxsim/fuzz.h"
 
 /* Guest-physical memory is the machine's RAM from here on, one to one; below are the tables of EPT, which no guest reaches. */
 #define TABLES_GPA (UINT64_C(1) << 30)
@@ -25,9 +26,15 @@ static const struct shape {
     [GUEST_4LEVEL] = {4, 9, 8, 4}, [GUEST_5LEVEL] = {5, 9, 8, 5},
 };
 
-static struct machine machine;
-static struct vmxc_addrspace space;
-static struct vmxc_guest_paging_caps caps;
+/* A machine for each processor, made when it is first asked for. */
+static struct world {
+    struct machine machine;
+    struct vmxc_addrspace space;
+    struct vmxc_guest_paging_caps caps;
+    struct vmxsim_fuzz_loop loop;
+} worlds[WALK_TRIAL_VARIANTS];
+
+static struct world *world = worlds; /* of the trials that follow */
 
 /* ---- Random input ---- */
 
@@ -38,10 +45,10 @@ static uint64_t random_if(struct rng *rng, unsigned percent, uint64_t bits)
 
 static void random_registers(struct rng *rng, struct walk_situation *trial)
 {
-    struct vmxsim_vmcs *const vmcs = &machine.vmcs;
+    struct vmxsim_vmcs *const vmcs = &world->machine.vmcs;
 
-    machine_set_mode(&machine, trial->mode);
-    machine_set_cpl(&machine, rng_chance(rng, 50) ? 3 : (unsigned)rng_below(rng, 3));
+    machine_set_mode(&world->machine, trial->mode);
+    machine_set_cpl(&world->machine, rng_chance(rng, 50) ? 3 : (unsigned)rng_below(rng, 3));
     VMXSIM_VMCS(vmcs, GUEST_CR0) |= random_if(rng, 60, VMXC_CR0_WP);
     VMXSIM_VMCS(vmcs, GUEST_CR4) |=
         random_if(rng, 50, VMXC_CR4_PSE) | random_if(rng, 50, VMXC_CR4_PGE) |
@@ -98,7 +105,7 @@ static uint64_t random_entry(struct rng *rng, const struct walk_situation *trial
         const uint64_t size = VMXC_BIT(12 + (level - 1) * shape->index_bits);
         entry |= level > 1 ? VMXC_PTE_PAGE_SIZE : rng_next(rng) & VMXC_PTE_PAT;
         entry |= rng_next(rng) & VMXC_BITS(51, 12) & ~(tidy ? size - 1 : 0) &
-                 (VMXC_BIT(caps.maxphyaddr) - 1);
+                 (VMXC_BIT(world->caps.maxphyaddr) - 1);
         if (shape->entry_size == 4 && level == 2)
             entry |= rng_next(rng) & (tidy ? VMXC_BITS(16, 13) : VMXC_BITS(21, 12));
     } else {
@@ -116,16 +123,16 @@ static uint64_t random_entry(struct rng *rng, const struct walk_situation *trial
 static void store_entry(const struct walk_situation *trial, unsigned i, uint64_t value)
 {
     if (shapes[trial->mode].entry_size == 8)
-        vmxsim_memory_write64(machine.memory, trial->entry_gpa[i], value);
+        vmxsim_memory_write64(world->machine.memory, trial->entry_gpa[i], value);
     else
-        vmxsim_memory_write32(machine.memory, trial->entry_gpa[i], (uint32_t)value);
+        vmxsim_memory_write32(world->machine.memory, trial->entry_gpa[i], (uint32_t)value);
 }
 
 static uint64_t load_entry(const struct walk_situation *trial, unsigned i)
 {
     return shapes[trial->mode].entry_size == 8
-               ? vmxsim_memory_read64(machine.memory, trial->entry_gpa[i])
-               : vmxsim_memory_read32(machine.memory, trial->entry_gpa[i]);
+               ? vmxsim_memory_read64(world->machine.memory, trial->entry_gpa[i])
+               : vmxsim_memory_read32(world->machine.memory, trial->entry_gpa[i]);
 }
 
 /* One entry per level on the way to the address, whether or not the walk gets that far. */
@@ -199,9 +206,9 @@ static struct walk_result run_library(const struct walk_situation *trial)
     struct vmxc_guest_fault fault;
     struct walk_result result = {.ending = WALK_OTHER};
 
-    require_that(vmxc_guest_walk_info_init(&trial->registers, &caps, &info) == VMXC_OK);
+    require_that(vmxc_guest_walk_info_init(&trial->registers, &world->caps, &info) == VMXC_OK);
     info.set_accessed_dirty = true;
-    switch (vmxc_guest_walk(&space, &info, access, trial->access.linear, &page, &fault)) {
+    switch (vmxc_guest_walk(&world->space, &info, access, trial->access.linear, &page, &fault)) {
     case VMXC_OK:
         result = (struct walk_result){.ending = WALK_TRANSLATED,
                                       .gpa = page.gpa,
@@ -264,14 +271,14 @@ static struct walk_result run_model(const struct walk_situation *trial,
 {
     struct walk_result result;
 
-    VMXSIM_VMCS(&machine.vmcs, GUEST_CR3) = trial->registers.cr3;
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE0) = trial->registers.pdpte[0];
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE1) = trial->registers.pdpte[1];
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE2) = trial->registers.pdpte[2];
-    VMXSIM_VMCS(&machine.vmcs, GUEST_PDPTE3) = trial->registers.pdpte[3];
-    machine_load(&machine);
-    vmxsim_cpu_set_pkru(machine.cpu, trial->registers.pkru);
-    *outcome = machine_access_as(&machine, &trial->access, NULL);
+    VMXSIM_VMCS(&world->machine.vmcs, GUEST_CR3) = trial->registers.cr3;
+    VMXSIM_VMCS(&world->machine.vmcs, GUEST_PDPTE0) = trial->registers.pdpte[0];
+    VMXSIM_VMCS(&world->machine.vmcs, GUEST_PDPTE1) = trial->registers.pdpte[1];
+    VMXSIM_VMCS(&world->machine.vmcs, GUEST_PDPTE2) = trial->registers.pdpte[2];
+    VMXSIM_VMCS(&world->machine.vmcs, GUEST_PDPTE3) = trial->registers.pdpte[3];
+    machine_load(&world->machine);
+    vmxsim_cpu_set_pkru(world->machine.cpu, trial->registers.pkru);
+    *outcome = machine_access_as(&world->machine, &trial->access, NULL);
     result = result_of_outcome(outcome);
     collect_entries(trial, &result);
     return result;
@@ -342,7 +349,7 @@ void walk_trial_print(const struct walk_trial *done)
 
     printf("%s, MAXPHYADDR %u: type %d%s, linear %#" PRIx64 ", CPL %u, CR0 %#" PRIx64
            ", CR4 %#" PRIx64 ", EFER %#" PRIx64 ", RFLAGS %#" PRIx64 ", PKRU %#x, PKRS %#x\n",
-           guest_mode_names[trial->mode], caps.maxphyaddr, trial->access.type,
+           guest_mode_names[trial->mode], world->caps.maxphyaddr, trial->access.type,
            trial->access.implicit ? " (implicit)" : "", trial->access.linear, r->cpl, r->cr0,
            r->cr4, r->efer, r->rflags, r->pkru, r->pkrs);
     for (unsigned i = 0; i < trial->entries; i++)
@@ -355,34 +362,55 @@ void walk_trial_print(const struct walk_trial *done)
 
 /* ---- Runs ---- */
 
-void walk_trial_start(unsigned variant)
+static void make(unsigned variant)
 {
     const struct vmxc_ept_config config = {.levels = 4,
                                            .maxphyaddr = 36,
                                            .largest_page = VMXC_PAGE_LEVEL_1G,
                                            .table_memory_type = VMXC_MEMORY_TYPE_WB};
+    struct machine *const machine = &world->machine;
 
-    machine_init(&machine, &variants[variant]);
-    machine_new_ept(&machine, 4, 0);
+    machine_init(machine, &variants[variant]);
+    machine_new_ept(machine, 4, 0);
     for (uint64_t gpa = TABLES_GPA; gpa < MACHINE_RAM; gpa += VMXC_PAGE_SIZE_1G)
-        machine_ept_map(&machine, gpa, gpa, 3);
-    require_that(vmxc_addrspace_init(&space, vmxsim_memory_hal(machine.memory), &config, 0,
+        machine_ept_map(machine, gpa, gpa, 3);
+    require_that(vmxc_addrspace_init(&world->space, vmxsim_memory_hal(machine->memory), &config, 0,
                                      UINT64_C(1) << 36) == VMXC_OK);
-    require_that(vmxc_addrspace_map_linear(&space, TABLES_GPA, TABLES_GPA, MACHINE_RAM - TABLES_GPA,
+    require_that(vmxc_addrspace_map_linear(&world->space, TABLES_GPA, TABLES_GPA,
+                                           MACHINE_RAM - TABLES_GPA,
                                            VMXC_MAP_READ | VMXC_MAP_WRITE) == VMXC_OK);
 
-    const struct vmxsim_features *const features = vmxsim_profile_features(machine.profile);
-    caps = (struct vmxc_guest_paging_caps){.maxphyaddr = features->maxphyaddr,
-                                           .linear_width = features->linear_width,
-                                           .page_1g = features->page_1g,
-                                           .pse36 = features->pse36,
-                                           .pat = features->pat};
+    const struct vmxsim_features *const features = vmxsim_profile_features(machine->profile);
+    world->caps = (struct vmxc_guest_paging_caps){.maxphyaddr = features->maxphyaddr,
+                                                  .linear_width = features->linear_width,
+                                                  .page_1g = features->page_1g,
+                                                  .pse36 = features->pse36,
+                                                  .pat = features->pat};
+}
+
+void walk_trial_start(unsigned variant)
+{
+    world = &worlds[variant];
+    if (world->loop.memory == NULL) {
+        const struct vmxsim_fuzz_value_at values[] = {{&world->space, sizeof world->space},
+                                                      {&world->machine, sizeof world->machine}};
+        make(variant);
+        require_that(vmxsim_fuzz_loop_begin(&world->loop, world->machine.memory, values, 2) ==
+                     VMXC_OK);
+    }
+    vmxsim_fuzz_loop_next(&world->loop);
 }
 
 void walk_trial_end(void)
 {
-    vmxc_addrspace_fini(&space);
-    machine_fini(&machine);
+    for (world = worlds; world < worlds + WALK_TRIAL_VARIANTS; world++) {
+        if (world->loop.memory == NULL)
+            continue;
+        vmxsim_fuzz_loop_end(&world->loop);
+        vmxc_addrspace_fini(&world->space);
+        machine_fini(&world->machine);
+    }
+    world = worlds;
 }
 
 bool walk_trial_run(struct walk_trial *trial, enum guest_mode mode, struct rng *rng)

@@ -52,7 +52,7 @@ struct walk_trial {
     struct vmxsim_outcome outcome; /* the model's own words */
 };
 
-/* The machine of the trials that follow, one at a time. */
+/* The machine of the trials that follow, in the state in which every start finds it; ends with all of them. */
 void walk_trial_start(unsigned variant);
 void walk_trial_end(void);
 
