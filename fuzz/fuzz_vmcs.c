@@ -6,7 +6,7 @@
  *  - Applying the change that a violation suggests removes that violation.
  *  - VMLAUNCH or VMRESUME of that VMCS does what the check says, and a guest that was entered can leave.
  *
- * Input: profile (1 byte), processor (2), rules to break (1), seed (8), then fields to set, each an ordinal (2) and a
+ * Input: profile (1 byte), processor (2), rules to break (1), seed (8), then fields to set, each an ordinal (1) and a
  * value (vmxsim_fuzz_value). Odd processor bytes turn rounding off.
  */
 #include "harness.h"
