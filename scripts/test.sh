@@ -17,6 +17,7 @@ Builds and tests in build/<NAME>, one configuration after the other:
   freestanding  libvmxcore alone, without a C library
   release       what users get; the only one that runs the long tests
   coverage      line coverage of lib/ and sim/, at least 95 % of each
+  engines       fuzzing engines on the build of dev: libFuzzer, AFL++, scripts/fuzz.sh, the worked example
   python        the Python package: sdist, wheel, fresh environment, its tests (scripts/test-python.sh)
 
   --quick       dev alone
@@ -28,7 +29,7 @@ VMXSIM_ALLOW_SKIP=1 skips tests whose tools are missing instead of failing them.
 TEXT
 }
 
-readonly CONFIGURATIONS=(dev asan tsan clang freestanding release coverage python)
+readonly CONFIGURATIONS=(dev engines asan tsan clang freestanding release coverage python)
 
 passed=0
 failed=0
@@ -126,6 +127,12 @@ run_configuration() {
     local preset=$1
     if [ "$preset" = python ]; then
         run_python
+        return
+    fi
+    if [ "$preset" = engines ]; then
+        heading "engines: build dev, test"
+        configure_and_build dev </dev/null || { fail "engines: build" && return; }
+        run_tests engines build/dev --test-dir build/dev -L '^engines$' -j1 --output-on-failure
         return
     fi
     heading "$preset: configure and build"
