@@ -63,7 +63,7 @@ int main(int argc, char **argv)
     static uint8_t bytes[MAX_SIZE];
     const struct vmxsim_fuzz_shape *const shape = argc == 5 ? fuzz_shape(argv[1]) : NULL;
 
-    if (shape == NULL || shape->head == NULL) {
+    if (shape == NULL || shape->head == NULL) { /* too few arguments, or a text */
         (void)fprintf(stderr, "usage: %s HARNESS OPERATIONS COUNT FOLDER\n", argv[0]);
         return 2;
     }

@@ -19,11 +19,14 @@ static const struct {
 #include "shapes.def"
 };
 
+static const struct vmxsim_fuzz_shape any_bytes = {
+    .head = "", .operation = LIST("1"), .operation_count = 1};
+
 const struct vmxsim_fuzz_shape *fuzz_shape(const char *name)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         if (strcmp(shapes[i].name, name) == 0)
             return &shapes[i].shape;
     }
-    return NULL;
+    return &any_bytes;
 }

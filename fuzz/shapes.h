@@ -5,7 +5,7 @@
 
 #include "vmxsim/fuzz.h"
 
-/* NULL: there is no such harness. */
+/* Of a harness that has no row there: bytes. */
 const struct vmxsim_fuzz_shape *fuzz_shape(const char *name);
 
 #endif

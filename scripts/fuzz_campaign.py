@@ -106,12 +106,18 @@ def wait(processes, log, seconds, progress):
 
 # ---- libFuzzer ----
 
-FORK_LINE = re.compile(r"#(\d+): cov: (\d+) ft: (\d+) corp: (\d+) exec/s:? ?(\d+)")
+def executed(log):
+    """In fork mode: by the jobs that have ended; those that the end of the campaign stops are not counted."""
+    found = re.findall(r"^#(\d+): cov:", log.read_text(errors="replace"), re.MULTILINE)
+    return int(found[-1]) if found else 0
 
 
-def last_fork_line(log):
-    found = FORK_LINE.findall(log.read_text(errors="replace"))
-    return [int(number) for number in found[-1]] if found else [0, 0, 0, 0, 0]
+def edges_of(program, corpus):
+    done = subprocess.run([program, "-runs=0", corpus], text=True, capture_output=True, cwd=corpus.parent)
+    found = re.search(r"INITED cov: (\d+)", done.stderr)
+    if found is None:
+        raise CampaignError(f"counting edges: {done.stderr[-500:]}")
+    return int(found[1])
 
 
 def minimise_libfuzzer(program, target, sources, folder):
@@ -139,13 +145,13 @@ def run_libfuzzer(binaries, harness, seeds, folder, arguments):
              f"-max_total_time={seconds}", f"-max_len={MAX_LENGTH[harness]}", f"-dict={dictionary(binaries, harness)}",
              f"-artifact_prefix={crashes}/", corpus, inputs],
             stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder)
-        wait([process], log, seconds, lambda: "{} executions, {} edges".format(*last_fork_line(log)[:2]))
-    executions, edges, _, _, _ = last_fork_line(log)
+        wait([process], log, seconds, lambda: f"{executed(log)} executions")
+    executions = executed(log)
     if executions == 0 and count_files(crashes) == before:
         raise CampaignError(f"libFuzzer did not run: {log.read_text(errors='replace')[-500:]}")
     elapsed = time.monotonic() - started
     minimise_libfuzzer(program, harness, [corpus, inputs], folder / "minimised")
-    return {"executions": executions, "per_second": round(executions / elapsed), "edges": edges,
+    return {"executions": executions, "per_second": round(executions / elapsed), "edges": edges_of(program, folder / "minimised"),
             "crashes": count_files(crashes) - before, "crashes_in": str(crashes)}
 
 
