@@ -167,8 +167,10 @@ def spread(cases, count):
 def read_vectors(path):
     try:
         header, *cases = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise SeedError(f"{path}: {error}") from None
+    except OSError as error:
+        raise SeedError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise SeedError(f"{path}: not one JSON document a line: {error}") from None
     if not isinstance(header, dict) or header.get("format") != "vmx-vectors":
         raise SeedError(f"{path}: no file of vectors")
     return header, cases

@@ -13,7 +13,7 @@
 #include "internal/fuzz_shape.h"
 #include "shapes.h"
 
-enum { MAX_SIZE = 512, MAX_READS = MAX_SIZE, INPUTS = 2000, START_AGAIN = 40 };
+enum { MAX_SIZE = 512, MAX_READS = MAX_SIZE, INPUTS = 1000, START_AGAIN = 40 };
 
 static unsigned reads[MAX_READS]; /* widths; 0: a value */
 static size_t read_count;

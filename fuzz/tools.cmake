@@ -91,6 +91,9 @@ if(VMXSIM_BUILD_TESTS AND VMXSIM_FUZZ_ENGINE STREQUAL "replay")
     foreach(name bitmaps dump insn replay vmcs walk)
         vmxsim_fuzz_seeds(${name})
     endforeach()
+    add_test(NAME fuzz_seeds_format COMMAND ${VMXSIM_PYTHON}
+        ${PROJECT_SOURCE_DIR}/tests/seeds_test.py ${CMAKE_CURRENT_BINARY_DIR}/seeds)
+    set_tests_properties(fuzz_seeds_format PROPERTIES LABELS fuzz FIXTURES_REQUIRED fuzz_seeds)
     add_test(NAME fuzz_dictionaries COMMAND ${VMXSIM_PYTHON}
         ${PROJECT_SOURCE_DIR}/tests/dictionary_test.py ${dictionaries})
     set_tests_properties(fuzz_dictionaries PROPERTIES LABELS fuzz)

@@ -210,7 +210,7 @@ static void change_head(struct vmxsim_fuzz_edit *edit)
     change_item(edit, vmxsim_fuzz_head(edit->shape, edit->bytes, edit->size));
 }
 
-/* Half of the changes are to one item. */
+/* An item of the head is as likely to change as half an operation. Half of the changes of operations are to one item. */
 static void change(struct vmxsim_fuzz_edit *edit)
 {
     static void (*const changes[])(struct vmxsim_fuzz_edit *, size_t) = {
@@ -219,9 +219,10 @@ static void change(struct vmxsim_fuzz_edit *edit)
     };
     enum { CHANGES = sizeof changes / sizeof changes[0] };
     const size_t count = count_operations(edit->shape, edit->bytes, edit->size);
-    const bool has_head = *edit->shape->head != '\0';
+    const size_t in_head = count_items(vmxsim_fuzz_head(edit->shape, edit->bytes, edit->size));
 
-    if (edit->shape->operation_count == 0 || (has_head && vmxsim_fuzz_pick(edit, 8) == 0))
+    if (edit->shape->operation_count == 0 ||
+        vmxsim_fuzz_pick(edit, in_head + 2 * count + 1) < in_head)
         change_head(edit);
     else if (count == 0)
         insert_operation(edit, 0);
