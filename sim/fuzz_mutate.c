@@ -11,7 +11,7 @@
 
 #include "vmxcore/defs/vmcs.h"
 
-enum { MAX_CHANGES = 4, MAX_RUN = 4, MAX_MADE = 128 };
+enum { MAX_CHANGES = 4, MAX_RUN = 4, MAX_NEW = 32, MAX_MADE = 128 };
 
 /* ---- Places ---- */
 
@@ -166,14 +166,17 @@ static void delete_operations(struct vmxsim_fuzz_edit *edit, size_t count)
     (void)vmxsim_fuzz_replace(edit, place(edit, run[0]), place(edit, run[1]), NULL, 0);
 }
 
-static void insert_operation(struct vmxsim_fuzz_edit *edit, size_t count)
+/* A few new ones in a row; now and then many, for what only long sequences reach. */
+static void insert_operations(struct vmxsim_fuzz_edit *edit, size_t count)
 {
     uint8_t made[MAX_MADE];
     const size_t at = place(edit, vmxsim_fuzz_pick(edit, count + 1));
     const struct vmxsim_fuzz_cursor cursor =
         vmxsim_fuzz_operation(edit->shape, edit->bytes, edit->size, at);
+    const size_t most = vmxsim_fuzz_pick(edit, 4) == 0 ? MAX_NEW : MAX_RUN;
 
-    (void)vmxsim_fuzz_replace(edit, at, at, made, make_items(edit, cursor, NULL, made));
+    for (size_t left = 1 + vmxsim_fuzz_pick(edit, most); left > 0; left--)
+        (void)vmxsim_fuzz_replace(edit, at, at, made, make_items(edit, cursor, NULL, made));
 }
 
 static void repeat_operations(struct vmxsim_fuzz_edit *edit, size_t count)
@@ -215,7 +218,7 @@ static void change(struct vmxsim_fuzz_edit *edit)
 {
     static void (*const changes[])(struct vmxsim_fuzz_edit *, size_t) = {
         change_operation,  change_operation,  change_operation, change_operation,
-        delete_operations, repeat_operations, swap_operations,  insert_operation,
+        delete_operations, repeat_operations, swap_operations,  insert_operations,
     };
     enum { CHANGES = sizeof changes / sizeof changes[0] };
     const size_t count = count_operations(edit->shape, edit->bytes, edit->size);
@@ -225,7 +228,7 @@ static void change(struct vmxsim_fuzz_edit *edit)
         vmxsim_fuzz_pick(edit, in_head + 2 * count + 1) < in_head)
         change_head(edit);
     else if (count == 0)
-        insert_operation(edit, 0);
+        insert_operations(edit, 0);
     else
         changes[vmxsim_fuzz_pick(edit, CHANGES)](edit, count);
 }
