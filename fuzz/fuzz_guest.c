@@ -8,8 +8,8 @@
  *  - A VM exit saves what the registers held, and the guest finds it again after VMRESUME.
  *  - PAUSE-loop exiting, posted interrupts and virtual interrupts do what a plain reading of the manual says.
  *
- * Input: profile (1), seed of the VMCS (4), controls to set (4 words of 4), flags (1), virtual-APIC registers (3), then steps:
- * which (1) and what its operands take.
+ * Input: profile (1), seed of the VMCS (4), controls to set (4 words of 4), flags (1), TPR threshold (1), virtual-APIC
+ * registers (3), then steps: which (1), how a VM exit is completed (1), and what its operands take.
  */
 #include "harness.h"
 
@@ -267,7 +267,8 @@ static void decode_vmcs(struct vmxsim_fuzz_input *input, const struct machine *m
     vmxsim_entry_round(machine->profile, &processor, vmcs);
     simplify(vmcs, flags & NO_EVENT);
     leave_out_unmodelled(vmcs);
-    VMXSIM_VMCS(vmcs, TPR_THRESHOLD) = flags & THRESHOLD ? vmxsim_fuzz_take(input, 1) & 0xf : 0;
+    const uint64_t threshold = vmxsim_fuzz_take(input, 1) & 0xf;
+    VMXSIM_VMCS(vmcs, TPR_THRESHOLD) = flags & THRESHOLD ? threshold : 0;
 }
 
 static uint32_t apic_register(const struct machine *machine, uint64_t offset)
@@ -416,14 +417,17 @@ static enum vmxc_status mov_to_cr(struct experiment *experiment, struct vmxsim_f
                          : cr == 4 ? VMXSIM_VMCS(&before.vmcs, GUEST_CR4)
                                    : 0;
 
-    return vmxsim_guest_mov_to_cr(experiment->cpu, cr, (uint8_t)vmxsim_fuzz_below(input, 17),
-                                  new_value(input, old), &outcome);
+    const uint8_t gpr = (uint8_t)vmxsim_fuzz_below(input, 17);
+
+    return vmxsim_guest_mov_to_cr(experiment->cpu, cr, gpr, new_value(input, old), &outcome);
 }
 
 static enum vmxc_status mov_from_cr(struct experiment *experiment, struct vmxsim_fuzz_input *input)
 {
-    return vmxsim_guest_mov_from_cr(experiment->cpu, (uint8_t)vmxsim_fuzz_below(input, 9),
-                                    (uint8_t)vmxsim_fuzz_below(input, 17), &outcome);
+    const uint8_t cr = (uint8_t)vmxsim_fuzz_below(input, 9);
+    const uint8_t gpr = (uint8_t)vmxsim_fuzz_below(input, 17);
+
+    return vmxsim_guest_mov_from_cr(experiment->cpu, cr, gpr, &outcome);
 }
 
 static enum vmxc_status lmsw(struct experiment *experiment, struct vmxsim_fuzz_input *input)
@@ -474,8 +478,8 @@ static uint32_t msr(struct vmxsim_fuzz_input *input)
 /* Mostly a register of the APIC-access page. */
 static enum vmxc_status access(struct experiment *experiment, struct vmxsim_fuzz_input *input)
 {
-    const uint32_t bits = (uint32_t)vmxsim_fuzz_take(input, 2);
     const uint64_t offset = vmxsim_fuzz_take(input, 2);
+    const uint32_t bits = (uint32_t)vmxsim_fuzz_take(input, 2);
     struct vmxsim_access access = {
         .type = (enum vmxsim_access_type)(bits & 3),
         .linear = bits & 0x8000 ? vmxsim_fuzz_value(input)
@@ -993,9 +997,8 @@ static void check_left(const struct experiment *experiment)
 }
 
 /* False if the processor has shut down. */
-static bool leave(const struct experiment *experiment, struct vmxsim_fuzz_input *input)
+static bool leave(const struct experiment *experiment, uint32_t bits)
 {
-    const uint32_t bits = (uint32_t)vmxsim_fuzz_take(input, 1);
     const struct vmxsim_exit_context context = {
         .instruction_length = bits & 15,
         .nmi_unblocking = bits >> 4 & 1,
@@ -1066,6 +1069,7 @@ static void lower_threshold(const struct experiment *experiment)
 static bool step(struct experiment *experiment, struct vmxsim_fuzz_input *input)
 {
     const enum operation operation = (enum operation)vmxsim_fuzz_below(input, OPERATIONS);
+    const uint32_t leaving = (uint32_t)vmxsim_fuzz_take(input, 1);
 
     take(experiment, &before);
     enum vmxc_status status = execute(experiment, operation, input);
@@ -1084,7 +1088,7 @@ static bool step(struct experiment *experiment, struct vmxsim_fuzz_input *input)
     check_virtual_apic(experiment);
     if (outcome.kind != VMXSIM_OUTCOME_VM_EXIT)
         return true;
-    if (!leave(experiment, input))
+    if (!leave(experiment, leaving))
         return false;
     lower_threshold(experiment);
     if (!enter(experiment, true))

@@ -16,8 +16,9 @@
 
 #include "minimize.h"
 #include "support/rng.h"
+#include "vmxsim/fuzz_engine.h"
 
-enum { MAX_SIZE = 1 << 20, RANDOM_SIZE = 512 };
+enum { MAX_SIZE = 1 << 20, RANDOM_SIZE = 512, CHAIN = 16 };
 
 static const char usage[] =
     "usage: %s [--random N] [--seed S] FILE|DIRECTORY...\n"
@@ -26,7 +27,7 @@ static const char usage[] =
     "\n"
     "Runs inputs through the harness; a property that does not hold aborts and names itself.\n"
     "\n"
-    "  --random N       also N random inputs\n"
+    "  --random N       also N inputs, random and changed by the harness's mutators\n"
     "  --seed S         of the random inputs (default 1)\n"
     "  --minimize FILE  an input that fails: makes it smaller, writes FILE.min, and runs that\n"
     "  --alone DIR      each file in a process of its own and after all others: the machine ends "
@@ -99,15 +100,26 @@ static bool run_path(const char *path)
                                                                : run_file(path);
 }
 
+static size_t random_bytes(struct rng *rng)
+{
+    const size_t size = rng_next(rng) % RANDOM_SIZE;
+
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)rng_next(rng);
+    return size;
+}
+
+/* Random bytes; what the mutators make of them; what they make of that, and so on for a while. */
 static void run_random(uint64_t count, uint64_t seed)
 {
     struct rng rng = rng_seeded(seed);
+    size_t size = 0;
 
     (void)printf("seed %" PRIu64 "\n", seed);
     for (uint64_t i = 0; i < count; i++) {
-        const size_t size = rng_next(&rng) % RANDOM_SIZE;
-        for (size_t k = 0; k < size; k++)
-            bytes[k] = (uint8_t)rng_next(&rng);
+        size = i % CHAIN == 0
+                   ? random_bytes(&rng)
+                   : LLVMFuzzerCustomMutator(bytes, size, RANDOM_SIZE, (unsigned)rng_next(&rng));
         (void)LLVMFuzzerTestOneInput(bytes, size);
         ran++;
     }

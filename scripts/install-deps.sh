@@ -59,6 +59,11 @@ has_bochs() {
     has_command bochs-bin || has_command bochs
 }
 
+has_libfuzzer() {
+    has_command clang && echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
+        clang -x c -w -fsanitize=fuzzer,address - -o /dev/null >/dev/null 2>&1
+}
+
 has_file() {
     [ -e "$1" ]
 }
@@ -90,6 +95,7 @@ find_missing() {
     need libjansson-dev has_library jansson
     need libxxhash-dev has_library libxxhash
     [ "$1" = build ] && return
+    need afl++ has_command afl-clang-fast
     need binutils has_tool objdump
     need bochs has_bochs
     need bochsbios has_file /usr/share/bochs/BIOS-bochs-latest
@@ -97,6 +103,7 @@ find_missing() {
     need clang has_tool clang
     need clang-format has_clang_format
     need g++ has_tool g++
+    need libclang-rt-dev has_libfuzzer
     need gcovr has_tool gcovr
     need git has_tool git
     need gnuplot-nox has_tool gnuplot

@@ -18,6 +18,7 @@ Builds and tests in build/<NAME>, one configuration after the other:
   release       what users get; the only one that runs the long tests
   coverage      line coverage of lib/ and sim/, at least 95 % of each
   mutants       the bug museum: every defect planted, each with the test that finds it soonest (scripts/mutants.sh --quick)
+  engines       fuzzing engines on the build of dev: libFuzzer, AFL++, scripts/fuzz.sh, the worked example
   python        the Python package: sdist, wheel, fresh environment, its tests (scripts/test-python.sh)
 
   --quick       dev alone
@@ -29,7 +30,7 @@ VMXSIM_ALLOW_SKIP=1 skips tests whose tools are missing instead of failing them.
 TEXT
 }
 
-readonly CONFIGURATIONS=(dev asan tsan clang freestanding release coverage mutants python)
+readonly CONFIGURATIONS=(dev engines asan tsan clang freestanding release coverage mutants python)
 
 passed=0
 failed=0
@@ -140,6 +141,12 @@ run_configuration() {
     fi
     if [ "$preset" = mutants ]; then
         run_mutants
+        return
+    fi
+    if [ "$preset" = engines ]; then
+        heading "engines: build dev, test"
+        configure_and_build dev </dev/null || { fail "engines: build" && return; }
+        run_tests engines build/dev --test-dir build/dev -L '^engines$' -j1 --output-on-failure
         return
     fi
     heading "$preset: configure and build"

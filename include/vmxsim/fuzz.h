@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For fuzz harnesses: the bytes a fuzzer supplies, read as numbers, and a machine that each input finds as it was.
+ * For fuzz harnesses: the bytes a fuzzer supplies, read as numbers; mutators that know how a harness reads them; and a
+ * machine that each input finds as it was.
  *
  * Any bytes are a valid input. Where they end, zeros follow, so that a shorter input is the same experiment with less in it,
  * and a fuzzer that cuts an input down keeps what matters.
+ *
+ * vmxsim/fuzz_engine.h makes the entry points of libFuzzer and AFL++ from a shape.
  */
 #ifndef VMXSIM_FUZZ_H
 #define VMXSIM_FUZZ_H
@@ -33,6 +36,47 @@ uint32_t vmxsim_fuzz_below(struct vmxsim_fuzz_input *input, uint32_t bound);
  * all bits below one, or either of these inverted; further bytes supply what it needs.
  */
 uint64_t vmxsim_fuzz_value(struct vmxsim_fuzz_input *input);
+
+enum { VMXSIM_FUZZ_VALUE_SIZE = 9 }; /* bytes that a value takes at most */
+
+/* The reverse: bytes that vmxsim_fuzz_value reads as `value`, few of them. Returns how many; for seeds and mutators. */
+size_t vmxsim_fuzz_put_value(uint64_t value, uint8_t bytes[VMXSIM_FUZZ_VALUE_SIZE]);
+
+/*
+ * How a harness reads its input: some items once, then operations until the input ends. Items are letters, spaces do not
+ * count:
+ *
+ *     1 to 8          a number of that many bytes (vmxsim_fuzz_take; vmxsim_fuzz_below takes 1, or 2 for a bound above 256)
+ *     v               vmxsim_fuzz_value
+ *     f               the ordinal of a VMCS field (vmxsim_fuzz_below); a value right after it is the field's
+ *     m               the index of an MSR, by vmxsim_fuzz_value
+ *     1>bf(v:2)       a number, and if it is greater than the hexadecimal one `v`, otherwise `2`; `:2` may be missing
+ *
+ * A byte in front of an operation's own items selects it, if there are several: operation[(byte & selector) % count].
+ */
+struct vmxsim_fuzz_shape {
+    const char *head;             /* NULL: the input is text; nothing else counts then */
+    const char *const *operation; /* NULL if nothing follows the head */
+    size_t operation_count;
+    uint8_t selector; /* 0: all bits of the byte count */
+};
+
+/* Whether the items are written as told. Mutators take the end of what they can read for the end of the items. */
+bool vmxsim_fuzz_shape_is_valid(const struct vmxsim_fuzz_shape *shape);
+
+/*
+ * Changes an input of `size` bytes in place, a few times: operations go, come, change places, are repeated or made anew, one
+ * operand changes to a value next to what it was or next to one that rules decide about. Of a text: the same with lines and
+ * words. The same arguments lead to the same bytes.
+ *
+ * The buffer has max_size bytes; of an input that is longer, the rest is dropped. Returns the new size.
+ */
+size_t vmxsim_fuzz_mutate(const struct vmxsim_fuzz_shape *shape, uint8_t *data, size_t size,
+                          size_t max_size, uint64_t seed);
+
+/* Puts operations (lines) of another input between those of this one, or in place of its last ones; otherwise the same. */
+size_t vmxsim_fuzz_splice(const struct vmxsim_fuzz_shape *shape, uint8_t *data, size_t size,
+                          size_t max_size, const uint8_t *other, size_t other_size, uint64_t seed);
 
 /* ---- The machine ---- */
 
