@@ -123,6 +123,7 @@ enum vmxc_status vmxc_area_set_erase(struct vmxc_area_set *set, vmxc_gpa_t base)
     struct area_path path;
 
     VMXC_TRY(find_exact(set, base, &path));
+    vmxc_area_set_forget(set);
     area_node_touch(set, path.step[0].hpa);
     take_out(path.step[0].node, path.step[0].slot);
     set->count--;
@@ -146,6 +147,7 @@ enum vmxc_status vmxc_area_set_update(struct vmxc_area_set *set, vmxc_gpa_t base
     if (first.base != base || vmxc_area_path_next_base(set, &path) < area->base + area->size)
         return VMXC_ALREADY_EXISTS;
 
+    vmxc_area_set_forget(set);
     area_node_touch(set, path.step[0].hpa);
     area_node_store(path.step[0].node, path.step[0].slot, &entry);
     if (path.step[0].slot == 0)

@@ -134,6 +134,7 @@ enum vmxc_status vmxc_area_set_split(struct vmxc_area_set *set, vmxc_gpa_t gpa)
         upper.hpa += lower_size;
 
     VMXC_TRY(vmxc_area_set_stock(set, vmxc_area_path_need(set, &path, 1)));
+    vmxc_area_set_forget(set);
     area_node_touch(set, path.step[0].hpa);
     path.step[0].node->u.leaf.tail[path.step[0].slot].size = lower_size;
     path.step[0].slot++;

@@ -44,6 +44,8 @@ struct vmxc_area_set {
     uint32_t pending; /* insertions reserved since the last trim */
     uint32_t height;  /* levels of nodes; 0: empty */
     uint64_t count;   /* areas */
+    /* A copy of one area that is in the set, since the next address is often in the same; size 0: none. */
+    struct vmxc_area recent;
 };
 
 /* An empty set; takes no frame until the first insertion. */

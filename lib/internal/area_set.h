@@ -182,6 +182,24 @@ struct area_step vmxc_area_set_take_node(struct vmxc_area_set *set, uint32_t lev
 /* Gives a node's frame back to the HAL. */
 void vmxc_area_set_drop_node(struct vmxc_area_set *set, vmxc_hpa_t hpa);
 
+/*
+ * As vmxc_area_set_find, and remembers the area, so that it costs little where the last one holds `gpa` too. The
+ * result is good until the set changes; NULL: no area holds `gpa`.
+ */
+static inline const struct vmxc_area *vmxc_area_set_recall(struct vmxc_area_set *set,
+                                                           vmxc_gpa_t gpa)
+{
+    if (gpa - set->recent.base < set->recent.size)
+        return &set->recent;
+    return vmxc_area_set_find(set, gpa, &set->recent) == VMXC_OK ? &set->recent : NULL;
+}
+
+/* Before any change but an insertion, which leaves all other areas as they are. */
+static inline void vmxc_area_set_forget(struct vmxc_area_set *set)
+{
+    set->recent.size = 0;
+}
+
 /* Announces stores anywhere in a node. */
 static inline void area_node_touch(const struct vmxc_area_set *set, vmxc_hpa_t hpa)
 {
