@@ -4,7 +4,7 @@
 
 static uint32_t least_fill(uint32_t level)
 {
-    return area_node_capacity(level) / 2;
+    return area_node_capacity(level) / 4;
 }
 
 static void take_out(struct area_node *node, uint32_t slot)
@@ -85,7 +85,7 @@ static void merge(const struct siblings *pair)
 }
 
 /*
- * Brings the path's nodes that are less than half full back to half, from the leaf up: a sibling that can spare an
+ * Brings the path's nodes that are less than a quarter full back to it, from the leaf up: a sibling that can spare an
  * entry gives one; otherwise the two together fit one node and become one, and the parent has an entry less.
  */
 static void refill(struct vmxc_area_set *set, struct area_path *path)

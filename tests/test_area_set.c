@@ -429,9 +429,9 @@ START_TEST(the_validity_check_sees_damage)
     ASSERT_SEEN(&d, d.set.spare_count, 1);
     ASSERT_SEEN(&d, d.set.spare_hpa, d.set.root_hpa);
     ASSERT_SEEN(&d, d.root->count, 1);
-    ASSERT_SEEN(&d, d.inner->count, AREA_INNER_CAPACITY / 2 - 1);
+    ASSERT_SEEN(&d, d.inner->count, AREA_INNER_CAPACITY / 4 - 1);
     ASSERT_SEEN(&d, d.inner->count, AREA_INNER_CAPACITY + 1);
-    ASSERT_SEEN(&d, d.leaf->count, AREA_LEAF_CAPACITY / 2 - 1);
+    ASSERT_SEEN(&d, d.leaf->count, AREA_LEAF_CAPACITY / 4 - 1);
     ASSERT_SEEN(&d, d.leaf->level, 1);
     ASSERT_SEEN(&d, d.leaf->u.key[0], d.leaf->u.key[0] + PAGE);
     ASSERT_SEEN(&d, d.leaf->u.key[5], d.leaf->u.key[4]);
