@@ -44,6 +44,9 @@ void core_make_space(struct vmxc_addrspace *space, uint64_t largest_page);
 void core_start(void *context, uint64_t largest_page);
 void core_stop(void *context, uint64_t argument);
 
+/* The entry that maps `gpa` with a 4-KByte page: four loads from the tables of core.space, and nothing else. */
+uint64_t core_load_leaf(vmxc_gpa_t gpa);
+
 void core_measure_lookups(struct bench *bench);
 void core_measure_areas(struct bench *bench);
 

@@ -52,6 +52,11 @@ static inline uint64_t load_leaf(vmxc_gpa_t gpa)
     return table[gpa >> VMXC_PAGE_SHIFT & 511];
 }
 
+uint64_t core_load_leaf(vmxc_gpa_t gpa)
+{
+    return load_leaf(gpa);
+}
+
 static void floor_plain(void *context, uint64_t order)
 {
     (void)context;

@@ -88,8 +88,8 @@ enum vmxc_status vmxc_addrspace_check_range(const struct vmxc_addrspace *space, 
  * A page may lie in several areas: vmxc_ept_merge joins what is contiguous and alike without knowing of areas. Each
  * part goes to the backend of its area.
  */
-static void release_parts(struct vmxc_addrspace_release *release, vmxc_gpa_t gpa, vmxc_hpa_t hpa,
-                          uint64_t size)
+VMXC_SELDOM static void release_parts(struct vmxc_addrspace_release *release, vmxc_gpa_t gpa,
+                                      vmxc_hpa_t hpa, uint64_t size)
 {
     struct vmxc_area *area = &release->area;
 
@@ -110,9 +110,8 @@ void vmxc_addrspace_release_page(void *context, vmxc_gpa_t gpa, vmxc_hpa_t hpa, 
 {
     struct vmxc_addrspace_release *release = context;
     const struct vmxc_area *area = &release->area;
-    const uint64_t offset = gpa - area->base;
 
-    if (offset < area->size && size <= area->size - offset)
+    if (vmxc_area_holds(area, gpa) && size <= vmxc_area_end(area) - gpa)
         area->backend->release(release->space, area, hpa, size);
     else
         release_parts(release, gpa, hpa, size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The address space: handling EPT violations. */
 #include "internal/addrspace.h"
+#include "internal/area_set.h"
 
 enum vmxc_fault_result vmxc_addrspace_fault_not_lazy(const struct vmxc_addrspace *space,
                                                      vmxc_gpa_t gpa)
@@ -15,28 +16,39 @@ enum vmxc_fault_result vmxc_addrspace_fault_not_lazy(const struct vmxc_addrspace
  * A page that is mapped is never supplied again: its content is the guest's. What the area allows its mapping allows
  * as well, since both change together.
  */
-static enum vmxc_fault_result resolve_fault(struct vmxc_addrspace *space, vmxc_gpa_t gpa,
-                                            vmxc_map_flags access)
+static inline enum vmxc_fault_result resolve_in(struct vmxc_addrspace *space,
+                                                const struct vmxc_area *area, vmxc_gpa_t gpa,
+                                                vmxc_map_flags access)
 {
-    struct vmxc_area area;
-
-    if (vmxc_area_set_find(&space->areas, gpa, &area) != VMXC_OK)
-        return VMXC_FAULT_NO_AREA;
-    if (!vmxc_area_allows(&area, access))
+    if (!vmxc_area_allows(area, access))
         return VMXC_FAULT_DENIED;
-    return area.backend->fault(space, &area, gpa & ~VMXC_PAGE_MASK);
+    return area->backend->fault(space, area, gpa & ~VMXC_PAGE_MASK);
 }
 
-enum vmxc_fault_result vmxc_addrspace_handle_page_fault(struct vmxc_addrspace *space,
-                                                        vmxc_gpa_t gpa, vmxc_map_flags access)
+/* Any fault, in any state of the space. */
+VMXC_SELDOM static enum vmxc_fault_result resolve(struct vmxc_addrspace *space, vmxc_gpa_t gpa,
+                                                  vmxc_map_flags access)
 {
     if (!vmxc_addrspace_is_initialized(space))
         return VMXC_FAULT_NO_AREA;
 
-    const enum vmxc_fault_result result = resolve_fault(space, gpa, access);
+    const struct vmxc_area *const area = vmxc_area_set_recall(&space->areas, gpa);
+    const enum vmxc_fault_result result =
+        area == NULL ? VMXC_FAULT_NO_AREA : resolve_in(space, area, gpa, access);
     VMXC_HAL_TRACE(space->ept.hal, .kind = VMXC_TRACE_PAGE_FAULT, .gpa = gpa,
                    .value = (uint64_t)result);
     return result;
+}
+
+/* Nearly every fault is in the area of the one before, and nobody is told of it. */
+enum vmxc_fault_result vmxc_addrspace_handle_page_fault(struct vmxc_addrspace *space,
+                                                        vmxc_gpa_t gpa, vmxc_map_flags access)
+{
+    const struct vmxc_area *const recent = &space->areas.recent;
+
+    if (vmxc_area_holds(recent, gpa) && space->ept.hal->trace == NULL)
+        return resolve_in(space, recent, gpa, access);
+    return resolve(space, gpa, access);
 }
 
 const char *vmxc_fault_result_name(enum vmxc_fault_result result)

@@ -20,8 +20,9 @@ static inline enum vmxc_status find_page(const struct vmxc_addrspace *space, vmx
         return VMXC_BAD_STATE;
     if (!vmxc_addrspace_contains(space, gpa, 1))
         return VMXC_INVALID_INPUT;
-    VMXC_TRY(vmxc_area_set_find(&space->areas, gpa, area));
+    /* The entry first: it comes from memory while the area is looked for. */
     const uint64_t raw = vmxc_ept_descend(&space->ept, gpa, &node);
+    VMXC_TRY(vmxc_area_set_find(&space->areas, gpa, area));
     if (raw == 0)
         return VMXC_NOT_BACKED;
     page->size = VMXC_EPT_ENTRY_SPAN(node.level);

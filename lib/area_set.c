@@ -182,7 +182,7 @@ struct area_step vmxc_area_set_take_node(struct vmxc_area_set *set, uint32_t lev
 
 /*
  * A node that `insertions` more entries may fill is split, which gives its parent one more entry; a split root gets
- * a new root above it. Halves have room for far more insertions than can be reserved, so none is split twice.
+ * a new root above it. Both parts have room for all insertions that can be reserved, so none is split twice.
  */
 uint32_t vmxc_area_path_need(const struct vmxc_area_set *set, const struct area_path *path,
                              uint32_t insertions)

@@ -4,7 +4,7 @@
 
 static uint32_t least_fill(uint32_t level)
 {
-    return area_node_capacity(level) / 2;
+    return area_node_capacity(level) / 4;
 }
 
 static void take_out(struct area_node *node, uint32_t slot)
@@ -85,7 +85,7 @@ static void merge(const struct siblings *pair)
 }
 
 /*
- * Brings the path's nodes that are less than half full back to half, from the leaf up: a sibling that can spare an
+ * Brings the path's nodes that are less than a quarter full back to it, from the leaf up: a sibling that can spare an
  * entry gives one; otherwise the two together fit one node and become one, and the parent has an entry less.
  */
 static void refill(struct vmxc_area_set *set, struct area_path *path)
@@ -123,6 +123,7 @@ enum vmxc_status vmxc_area_set_erase(struct vmxc_area_set *set, vmxc_gpa_t base)
     struct area_path path;
 
     VMXC_TRY(find_exact(set, base, &path));
+    vmxc_area_set_forget(set);
     area_node_touch(set, path.step[0].hpa);
     take_out(path.step[0].node, path.step[0].slot);
     set->count--;
@@ -146,6 +147,7 @@ enum vmxc_status vmxc_area_set_update(struct vmxc_area_set *set, vmxc_gpa_t base
     if (first.base != base || vmxc_area_path_next_base(set, &path) < area->base + area->size)
         return VMXC_ALREADY_EXISTS;
 
+    vmxc_area_set_forget(set);
     area_node_touch(set, path.step[0].hpa);
     area_node_store(path.step[0].node, path.step[0].slot, &entry);
     if (path.step[0].slot == 0)

@@ -11,7 +11,16 @@ static void put(struct area_node *node, uint32_t slot, const struct area_entry *
 }
 
 /*
- * Adds an entry to a full node by moving the upper half of it to a new right sibling. Returns the entry that the
+ * How many entries a full node gives away when it is split. Few of them if the new one goes to the end: areas often
+ * come in ascending order, and nodes that all stay half full would be twice as many.
+ */
+static uint32_t entries_to_move(const struct area_node *node, uint32_t slot)
+{
+    return slot == node->count ? node->count / 4 : node->count / 2;
+}
+
+/*
+ * Adds an entry to a full node by moving the upper part of it to a new right sibling. Returns the entry that the
  * parent needs for that sibling.
  *
  *     [ a b c d e f ]  +  x   ->   [ a b x c ]  [ d e f ]
@@ -20,7 +29,7 @@ static struct area_entry split_node(struct vmxc_area_set *set, struct area_node 
                                     uint32_t slot, const struct area_entry *entry)
 {
     const struct area_step right = vmxc_area_set_take_node(set, left->level);
-    const uint32_t moved = left->count / 2;
+    const uint32_t moved = entries_to_move(left, slot);
 
     left->count -= moved;
     area_node_move(right.node, 0, left, left->count, moved);
@@ -134,6 +143,7 @@ enum vmxc_status vmxc_area_set_split(struct vmxc_area_set *set, vmxc_gpa_t gpa)
         upper.hpa += lower_size;
 
     VMXC_TRY(vmxc_area_set_stock(set, vmxc_area_path_need(set, &path, 1)));
+    vmxc_area_set_forget(set);
     area_node_touch(set, path.step[0].hpa);
     path.step[0].node->u.leaf.tail[path.step[0].slot].size = lower_size;
     path.step[0].slot++;

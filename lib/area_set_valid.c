@@ -16,7 +16,7 @@ static bool is_node_valid(const struct check *check, const struct area_node *nod
 {
     const uint32_t capacity = area_node_capacity(level);
     const bool is_root = level + 1 == check->set->height;
-    const uint32_t least = !is_root ? capacity / 2 : level == 0 ? 1 : 2;
+    const uint32_t least = !is_root ? capacity / 4 : level == 0 ? 1 : 2;
 
     if (node == NULL || node->level != level || node->count < least || node->count > capacity)
         return false;

@@ -5,22 +5,20 @@
  */
 #include "internal/addrspace.h"
 #include "internal/ept.h"
-#include "vmxcore/frame.h"
 
-static enum vmxc_status take_page(const struct vmxc_addrspace *space, vmxc_hpa_t *page_hpa)
-{
-    struct vmxc_frame frame;
-
-    VMXC_TRY(vmxc_frame_alloc_zeroed(space->areas.hal, "guest page", &frame));
-    *page_hpa = frame.hpa;
-    return VMXC_OK;
-}
-
-/* A run of pages is given back frame by frame: merging may have made one large page of them. */
-static void give_pages(const struct vmxc_addrspace *space, vmxc_hpa_t hpa, uint64_t size)
+/* Merging has made one large page of many. */
+VMXC_SELDOM static void give_frames(const struct vmxc_hal *hal, vmxc_hpa_t hpa, uint64_t size)
 {
     for (uint64_t offset = 0; offset < size; offset += VMXC_PAGE_SIZE)
-        vmxc_hal_free_frame(space->areas.hal, hpa + offset);
+        vmxc_hal_free_frame(hal, hpa + offset);
+}
+
+static void give_page(const struct vmxc_hal *hal, vmxc_hpa_t hpa, uint64_t size)
+{
+    if (size == VMXC_PAGE_SIZE)
+        vmxc_hal_free_frame(hal, hpa);
+    else
+        give_frames(hal, hpa, size);
 }
 
 /* Context of the callbacks below. */
@@ -35,7 +33,7 @@ static enum vmxc_status supply_page(void *context, vmxc_gpa_t gpa, vmxc_hpa_t *p
     const struct populate *populate = context;
 
     (void)gpa;
-    return take_page(populate->space, page_hpa);
+    return vmxc_hal_take_zeroed_frame(populate->space->ept.hal, "guest page", page_hpa);
 }
 
 static void undo_page(void *context, vmxc_gpa_t gpa, vmxc_hpa_t hpa, uint64_t size)
@@ -43,7 +41,7 @@ static void undo_page(void *context, vmxc_gpa_t gpa, vmxc_hpa_t hpa, uint64_t si
     const struct populate *populate = context;
 
     (void)gpa;
-    give_pages(populate->space, hpa, size);
+    give_page(populate->space->ept.hal, hpa, size);
 }
 
 static void pass_replaced_page(void *context, vmxc_gpa_t gpa, vmxc_hpa_t hpa, uint64_t size)
@@ -78,22 +76,17 @@ static void alloc_release(struct vmxc_addrspace *space, const struct vmxc_area *
                           vmxc_hpa_t hpa, uint64_t size)
 {
     (void)area;
-    give_pages(space, hpa, size);
+    give_page(space->ept.hal, hpa, size);
 }
 
-/* The frame is zero before an entry leads to it. */
-static enum vmxc_fault_result alloc_fault(struct vmxc_addrspace *space,
-                                          const struct vmxc_area *area, vmxc_gpa_t gpa)
+/* A fault where a table may be missing: the first in a table. */
+VMXC_SELDOM static enum vmxc_fault_result
+fault_with_table(struct vmxc_addrspace *space, const struct vmxc_area *area, vmxc_gpa_t gpa)
 {
     struct populate populate = {.space = space};
-    struct vmxc_ept_source source = {
-        .supply = supply_page, .release = undo_page, .context = &populate};
 
-    if (!area->lazy)
-        return vmxc_addrspace_fault_not_lazy(space, gpa);
-    if (vmxc_ept_encode(&space->ept, area->flags, &source.leaf) != VMXC_OK)
-        return VMXC_FAULT_NO_MEMORY; /* impossible: the flags were checked when the area was mapped */
-    switch (vmxc_ept_map_page(&space->ept, gpa, &source)) {
+    switch (vmxc_ept_map_region(&space->ept, gpa, VMXC_PAGE_SIZE, area->flags, supply_page,
+                                undo_page, &populate)) {
     case VMXC_OK:
         return VMXC_FAULT_MAPPED;
     case VMXC_ALREADY_EXISTS:
@@ -101,6 +94,40 @@ static enum vmxc_fault_result alloc_fault(struct vmxc_addrspace *space,
     default:
         return VMXC_FAULT_NO_MEMORY;
     }
+}
+
+/* Takes a zeroed frame that an entry can hold. */
+static inline bool take_page(const struct vmxc_ept *ept, vmxc_hpa_t *page_hpa)
+{
+    if (vmxc_hal_take_zeroed_frame(ept->hal, "guest page", page_hpa) != VMXC_OK)
+        return false;
+    if (vmxc_ept_is_host_frame(ept, *page_hpa))
+        return true;
+    vmxc_hal_free_frame(ept->hal, *page_hpa);
+    return false;
+}
+
+/* The frame is zero before an entry leads to it. */
+static enum vmxc_fault_result alloc_fault(struct vmxc_addrspace *space,
+                                          const struct vmxc_area *area, vmxc_gpa_t gpa)
+{
+    struct vmxc_ept *const ept = &space->ept;
+    struct vmxc_ept_node node;
+    vmxc_hpa_t page_hpa = 0;
+
+    if (!area->lazy)
+        return vmxc_addrspace_fault_not_lazy(space, gpa);
+    if (!vmxc_ept_is_near(ept, gpa) && !vmxc_ept_approach(ept, gpa))
+        return fault_with_table(space, area, gpa);
+    if (vmxc_ept_descend_near(ept, gpa, &node) != 0)
+        return VMXC_FAULT_ALREADY_BACKED;
+    if (node.level != VMXC_PAGE_LEVEL_4K)
+        return fault_with_table(space, area, gpa);
+    if (!take_page(ept, &page_hpa))
+        return VMXC_FAULT_NO_MEMORY;
+    vmxc_ept_store(ept, &node, vmxc_ept_index(gpa, VMXC_PAGE_LEVEL_4K),
+                   vmxc_ept_leaf_of(area->flags) | page_hpa);
+    return VMXC_FAULT_MAPPED;
 }
 
 const struct vmxc_backend_ops vmxc_backend_alloc = {

@@ -38,6 +38,7 @@ enum vmxc_status vmxc_ept_init(struct vmxc_ept *ept, const struct vmxc_hal *hal,
 {
     struct vmxc_ept fresh = {.hal = hal, .config = *config, .root_hpa = 0};
 
+    vmxc_ept_forget(&fresh);
     if (!is_config_valid(config))
         return VMXC_INVALID_INPUT;
     VMXC_TRY(vmxc_ept_alloc_table(&fresh, &fresh.root_hpa));

@@ -19,14 +19,9 @@ static enum vmxc_status check_rights(const struct vmxc_ept *ept, vmxc_map_flags 
 enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flags, uint64_t *leaf)
 {
     enum vmxc_memory_type type = VMXC_MEMORY_TYPE_WB;
-    uint64_t bits = 0;
 
     VMXC_TRY(vmxc_map_flags_memory_type(flags, &type));
     VMXC_TRY(check_rights(ept, flags));
-    bits = flags & VMXC_MAP_RWX;
-    bits |= (flags & VMXC_MAP_USER) != 0 ? VMXC_EPT_USER_EXECUTE : 0;
-    bits |= VMXC_FIELD_MAKE(type, VMXC_EPT_MEMORY_TYPE);
-    bits |= (flags & VMXC_MAP_IGNORE_PAT) != 0 ? VMXC_EPT_IGNORE_PAT : 0;
-    *leaf = vmxc_ept_is_present(ept, bits) ? bits : vmxc_ept_hold(ept, bits);
+    *leaf = vmxc_ept_leaf_of(flags);
     return VMXC_OK;
 }

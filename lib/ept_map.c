@@ -40,8 +40,8 @@ static enum vmxc_status stage_and_publish(const struct vmxc_ept *ept,
 }
 
 /* Where the table exists already, one store is all that is visible. */
-enum vmxc_status vmxc_ept_map_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
-                                   const struct vmxc_ept_source *source)
+static enum vmxc_status map_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                 const struct vmxc_ept_source *source)
 {
     struct vmxc_ept_node node;
     vmxc_hpa_t page_hpa = gpa + source->offset;
@@ -60,7 +60,7 @@ static enum vmxc_status map_range(const struct vmxc_ept *ept, vmxc_gpa_t gpa, vm
                                   const struct vmxc_ept_source *source)
 {
     if (end - gpa == VMXC_PAGE_SIZE)
-        return vmxc_ept_map_page(ept, gpa, source);
+        return map_page(ept, gpa, source);
     struct vmxc_ept_node node = vmxc_ept_narrowest(ept, gpa, end);
     if (!vmxc_ept_is_empty(ept, &node, gpa, end))
         return VMXC_ALREADY_EXISTS;
@@ -137,7 +137,7 @@ static enum vmxc_status prepare_remap(const struct vmxc_ept *ept, const struct v
     return status;
 }
 
-static enum vmxc_status remap_range(const struct vmxc_ept *ept, vmxc_gpa_t gpa, vmxc_gpa_t end,
+static enum vmxc_status remap_range(struct vmxc_ept *ept, vmxc_gpa_t gpa, vmxc_gpa_t end,
                                     const struct vmxc_ept_source *source,
                                     vmxc_ept_release_fn release, void *context)
 {
@@ -146,6 +146,7 @@ static enum vmxc_status remap_range(const struct vmxc_ept *ept, vmxc_gpa_t gpa, 
     vmxc_hpa_t aside_hpa = 0;
 
     VMXC_TRY(vmxc_ept_alloc_table(ept, &aside_hpa));
+    vmxc_ept_forget(ept);
     const struct vmxc_ept_node aside = vmxc_ept_node_at(ept, aside_hpa, node.level, false);
     const enum vmxc_status status = prepare_remap(ept, &aside, gpa, end, source, &reserve);
     if (status == VMXC_OK) {

@@ -117,6 +117,7 @@ enum vmxc_status vmxc_ept_merge(struct vmxc_ept *ept, vmxc_gpa_t gpa, uint64_t s
     vmxc_gpa_t end = 0;
 
     VMXC_TRY(vmxc_ept_check_range(ept, gpa, size, &end));
+    vmxc_ept_forget(ept);
     const struct vmxc_ept_node root = vmxc_ept_root_node(ept);
     merge_range(ept, &root, gpa, end, &batch);
     finish(ept, &batch);

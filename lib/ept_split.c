@@ -24,16 +24,7 @@ static bool find_crossing(const struct vmxc_ept *ept, vmxc_gpa_t boundary,
 {
     if (!is_inside(boundary, VMXC_PAGE_LEVEL_1G))
         return false; /* a multiple of 1 GByte lies in no page */
-    *node = vmxc_ept_root_node(ept);
-    while (node->level > 1 && is_inside(boundary, node->level)) {
-        const uint64_t raw = vmxc_ept_load(node, vmxc_ept_index(boundary, node->level));
-        if (raw == 0)
-            return false;
-        if (vmxc_ept_is_leaf(raw, node->level))
-            return true;
-        *node = vmxc_ept_child(ept, node, raw);
-    }
-    return false;
+    return vmxc_ept_descend(ept, boundary, node) != 0 && is_inside(boundary, node->level);
 }
 
 /* The level of the page that lies on both sides of `boundary`; 1 if there is none. */

@@ -105,6 +105,7 @@ enum vmxc_status vmxc_ept_unmap(struct vmxc_ept *ept, vmxc_gpa_t gpa, uint64_t s
 
     VMXC_TRY(vmxc_ept_check_range(ept, gpa, size, &end));
     VMXC_TRY(vmxc_ept_reserve(ept, gpa, end, &reserve));
+    vmxc_ept_forget(ept);
     const struct vmxc_ept_node root = vmxc_ept_root_node(ept);
     bool due = vmxc_ept_split(ept, gpa, end, &reserve);
     (void)revoke(ept, &root, gpa, end, &due); /* the root stays in any case */

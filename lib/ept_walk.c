@@ -33,6 +33,21 @@ struct vmxc_ept_node vmxc_ept_narrowest(const struct vmxc_ept *ept, vmxc_gpa_t g
     return node;
 }
 
+bool vmxc_ept_approach(struct vmxc_ept *ept, vmxc_gpa_t gpa)
+{
+    struct vmxc_ept_node node = vmxc_ept_root_node(ept);
+
+    while (node.level > VMXC_PAGE_LEVEL_2M) {
+        const uint64_t raw = vmxc_ept_load(&node, vmxc_ept_index(gpa, node.level));
+        if (raw == 0 || vmxc_ept_is_leaf(raw, node.level))
+            return false;
+        node = vmxc_ept_child(ept, &node, raw);
+    }
+    ept->near_gpa = gpa;
+    ept->near_hpa = node.hpa;
+    return true;
+}
+
 enum vmxc_status vmxc_ept_query(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
                                 struct vmxc_ept_mapping *mapping)
 {

@@ -15,51 +15,28 @@ bool vmxc_frame_is_allocated(const struct vmxc_frame *frame)
     return frame->hal != NULL;
 }
 
-/*
- * Where a frame that the HAL handed out can be seen; NULL for one that this library cannot work with: address 0,
- * misaligned, or not mapped.
- */
-static void *usable_pointer(const struct vmxc_hal *hal, vmxc_hpa_t hpa)
-{
-    return hpa != 0 && (hpa & VMXC_PAGE_MASK) == 0 ? vmxc_hal_frame_pointer(hal, hpa) : NULL;
-}
-
-/* As vmxc_frame_alloc; *pointer is where the frame can be seen. */
-static enum vmxc_status take(const struct vmxc_hal *hal, const char *label,
-                             struct vmxc_frame *frame, void **pointer)
-{
-    vmxc_hpa_t hpa = 0;
-
-    if (!vmxc_hal_is_complete(hal))
-        return VMXC_INVALID_INPUT;
-    VMXC_TRY(hal->alloc_frame(hal->context, label, &hpa));
-    void *const usable = usable_pointer(hal, hpa);
-    if (usable == NULL) {
-        hal->dealloc_frame(hal->context, hpa);
-        return VMXC_BAD_STATE;
-    }
-    VMXC_HAL_TRACE(hal, .kind = VMXC_TRACE_FRAME_ALLOC, .label = label, .hpa = hpa);
-    *frame = (struct vmxc_frame){.hal = hal, .hpa = hpa};
-    *pointer = usable;
-    return VMXC_OK;
-}
-
 enum vmxc_status vmxc_frame_alloc(const struct vmxc_hal *hal, const char *label,
                                   struct vmxc_frame *frame)
 {
+    struct vmxc_frame fresh = {.hal = hal};
     void *pointer = NULL;
 
-    return take(hal, label, frame, &pointer);
+    if (!vmxc_hal_is_complete(hal))
+        return VMXC_INVALID_INPUT;
+    VMXC_TRY(vmxc_hal_take_frame(hal, label, &fresh.hpa, &pointer));
+    *frame = fresh;
+    return VMXC_OK;
 }
 
 enum vmxc_status vmxc_frame_alloc_zeroed(const struct vmxc_hal *hal, const char *label,
                                          struct vmxc_frame *frame)
 {
-    void *pointer = NULL;
+    struct vmxc_frame fresh = {.hal = hal};
 
-    VMXC_TRY(take(hal, label, frame, &pointer));
-    vmxc_hal_mark_dirty(hal, frame->hpa, VMXC_PAGE_SIZE);
-    memset(pointer, 0, VMXC_PAGE_SIZE);
+    if (!vmxc_hal_is_complete(hal))
+        return VMXC_INVALID_INPUT;
+    VMXC_TRY(vmxc_hal_take_zeroed_frame(hal, label, &fresh.hpa));
+    *frame = fresh;
     return VMXC_OK;
 }
 

@@ -324,6 +324,71 @@ START_TEST(one_operation_among_100000_areas_visits_few_nodes)
 }
 END_TEST
 
+/* ---- The area that is remembered ---- */
+
+static enum vmxc_status insert_behind(struct vmxc_area_set *set)
+{
+    const struct vmxc_area behind = area_at(0x9000, PAGE);
+
+    return vmxc_area_set_insert(set, &behind);
+}
+
+static enum vmxc_status update_it(struct vmxc_area_set *set)
+{
+    const struct vmxc_area shorter = area_at(0x6000, PAGE);
+
+    return vmxc_area_set_update(set, 0x5000, &shorter);
+}
+
+static enum vmxc_status erase_it(struct vmxc_area_set *set)
+{
+    return vmxc_area_set_erase(set, 0x5000);
+}
+
+static enum vmxc_status split_it(struct vmxc_area_set *set)
+{
+    return vmxc_area_set_split(set, 0x7000);
+}
+
+static enum vmxc_status fini(struct vmxc_area_set *set)
+{
+    vmxc_area_set_fini(set);
+    return VMXC_OK;
+}
+
+static enum vmxc_status (*const set_changes[])(struct vmxc_area_set *) = {insert_behind, update_it,
+                                                                          erase_it, split_it, fini};
+
+START_TEST(what_is_remembered_is_what_is_there)
+{
+    struct test_hal *hal = test_hal_create(16);
+    struct vmxc_area_set set;
+    const struct vmxc_area area = area_at(0x5000, 4 * PAGE);
+
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert(&set, &area);
+    ck_assert_ptr_null(vmxc_area_set_recall(&set, 0x4fff));
+    ck_assert_ptr_nonnull(vmxc_area_set_recall(&set, 0x5000));
+    hal->lookups = 0;
+    area_assert_same(vmxc_area_set_recall(&set, 0x8fff), &area);
+    ck_assert_uint_eq(hal->lookups, 0);
+    ck_assert_ptr_null(vmxc_area_set_recall(&set, 0x9000));
+    area_assert_same(vmxc_area_set_recall(&set, 0x5000), &area);
+    ck_assert_int_eq(set_changes[_i](&set), VMXC_OK);
+    for (vmxc_gpa_t gpa = 0x4000; gpa < 0xb000; gpa += PAGE) {
+        struct vmxc_area found;
+        const bool there = vmxc_area_set_find(&set, gpa, &found) == VMXC_OK;
+        const struct vmxc_area *const recalled = vmxc_area_set_recall(&set, gpa);
+
+        ck_assert_int_eq(recalled != NULL, there);
+        if (there)
+            area_assert_same(recalled, &found);
+    }
+    vmxc_area_set_fini(&set);
+    test_hal_destroy(hal);
+}
+END_TEST
+
 /* ---- The validity check itself ---- */
 
 /* A set of three levels that tests may damage; `leaf` is the second leaf, `root` and `inner` lead to it. */
@@ -364,9 +429,9 @@ START_TEST(the_validity_check_sees_damage)
     ASSERT_SEEN(&d, d.set.spare_count, 1);
     ASSERT_SEEN(&d, d.set.spare_hpa, d.set.root_hpa);
     ASSERT_SEEN(&d, d.root->count, 1);
-    ASSERT_SEEN(&d, d.inner->count, AREA_INNER_CAPACITY / 2 - 1);
+    ASSERT_SEEN(&d, d.inner->count, AREA_INNER_CAPACITY / 4 - 1);
     ASSERT_SEEN(&d, d.inner->count, AREA_INNER_CAPACITY + 1);
-    ASSERT_SEEN(&d, d.leaf->count, AREA_LEAF_CAPACITY / 2 - 1);
+    ASSERT_SEEN(&d, d.leaf->count, AREA_LEAF_CAPACITY / 4 - 1);
     ASSERT_SEEN(&d, d.leaf->level, 1);
     ASSERT_SEEN(&d, d.leaf->u.key[0], d.leaf->u.key[0] + PAGE);
     ASSERT_SEEN(&d, d.leaf->u.key[5], d.leaf->u.key[4]);
@@ -429,6 +494,7 @@ static Suite *area_set_suite(void)
     suite_add_tcase(suite, refusals);
     tcase_add_test(lookups, find_and_find_from_see_bounds_exactly);
     tcase_add_test(lookups, find_from_below_the_first_area_is_the_first_area);
+    tcase_add_loop_test(lookups, what_is_remembered_is_what_is_there, 0, 5);
     tcase_set_timeout(lookups, 120);
     suite_add_tcase(suite, lookups);
     tcase_add_test(splitting, a_split_moves_the_host_address_along);

@@ -156,6 +156,54 @@ START_TEST(a_reservation_takes_no_frame_where_the_leaf_has_room)
 }
 END_TEST
 
+START_TEST(areas_in_ascending_order_fill_three_quarters_of_their_leaves)
+{
+    struct test_hal *hal = test_hal_create(400);
+    struct vmxc_area_set set;
+    const uint64_t count = 20000, kept = AREA_LEAF_CAPACITY - AREA_LEAF_CAPACITY / 4;
+
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert_many(&set, count);
+    require_uint(set.height, ==, 3);
+    require_uint(hal->frames_in_use, <=,
+                 count / kept + 4); /* 2 inner nodes, the root, the last leaf */
+    require_that(vmxc_area_set_is_valid(&set));
+    vmxc_area_set_fini(&set);
+    test_hal_destroy(hal);
+}
+END_TEST
+
+START_TEST(the_fuller_part_of_a_split_leaf_takes_all_that_is_reserved)
+{
+    struct test_hal *hal = test_hal_create(16);
+    struct vmxc_area_set set;
+    const struct vmxc_area last = area_at((uint64_t)1 << 40, PAGE);
+    const uint64_t gap = (uint64_t)1 << 20;
+    const struct vmxc_area low = area_at(0, PAGE);
+
+    vmxc_area_set_init(&set, &hal->hal);
+    area_insert(&set, &low);
+    for (uint64_t i = 0; i + 1 < AREA_LEAF_CAPACITY; i++) {
+        const struct vmxc_area area = area_at(gap + 2 * i * PAGE, PAGE);
+        area_insert(&set, &area);
+    }
+    require_uint(vmxc_area_set_reserve(&set, last.base, 1), ==, VMXC_OK);
+    require_uint(vmxc_area_set_reserve(&set, PAGE, VMXC_AREA_SET_RESERVE_LIMIT - 1), ==, VMXC_OK);
+    test_hal_fail_randomly(hal, 1, 1000000);
+    require_uint(vmxc_area_set_insert(&set, &last), ==, VMXC_OK);
+    for (uint64_t i = 1; i < VMXC_AREA_SET_RESERVE_LIMIT; i++) {
+        const struct vmxc_area area = area_at(i * PAGE, PAGE);
+        require_uint(vmxc_area_set_insert(&set, &area), ==, VMXC_OK);
+    }
+    test_hal_fail_randomly(hal, 1, 0);
+    vmxc_area_set_trim(&set);
+    require_that(vmxc_area_set_is_valid(&set));
+    require_uint(hal->frames_in_use, ==, 3);
+    vmxc_area_set_fini(&set);
+    test_hal_destroy(hal);
+}
+END_TEST
+
 START_TEST(a_reservation_without_memory_keeps_nothing)
 {
     struct test_hal *hal = test_hal_create(16);
@@ -372,6 +420,8 @@ static Suite *area_set_frames_suite(void)
     tcase_add_test(frames, a_split_without_memory_changes_nothing);
     tcase_add_test(frames, reserved_insertions_at_several_places_need_no_memory);
     tcase_add_test(frames, a_reservation_takes_no_frame_where_the_leaf_has_room);
+    tcase_add_test(frames, areas_in_ascending_order_fill_three_quarters_of_their_leaves);
+    tcase_add_test(frames, the_fuller_part_of_a_split_leaf_takes_all_that_is_reserved);
     tcase_add_test(frames, a_reservation_without_memory_keeps_nothing);
     tcase_add_test(frames, erasing_all_in_any_order_gives_every_node_back);
     tcase_set_timeout(frames, 120);

@@ -626,6 +626,52 @@ START_TEST(fini_gives_pages_and_tables_back_after_invalidation)
 }
 END_TEST
 
+/* ---- The table that is remembered ------------------------------------------------------------------- */
+
+/* What gives the table at [GB, 2 * GB) back. */
+static enum vmxc_status unmap_near(struct vmxc_ept *ept)
+{
+    return vmxc_ept_unmap(ept, GB, GB, NULL, NULL);
+}
+
+static enum vmxc_status remap_near(struct vmxc_ept *ept)
+{
+    return vmxc_ept_remap(ept, 0, 2 * HOST, 4 * GB, RWX, NULL, NULL);
+}
+
+static enum vmxc_status merge_near(struct vmxc_ept *ept)
+{
+    return vmxc_ept_merge(ept, GB, GB);
+}
+
+static enum vmxc_status (*const giving_back[])(struct vmxc_ept *) = {unmap_near, remap_near,
+                                                                     merge_near};
+
+START_TEST(a_table_that_is_given_back_is_not_remembered)
+{
+    struct ept_fixture f = ept_fixture_begin();
+    struct vmxc_ept_node node;
+
+    ck_assert(!vmxc_ept_is_near(&f.ept, 0));
+    ck_assert(!vmxc_ept_approach(&f.ept, GB));
+    ept_fixture_map(&f, GB, HOST, GB / 2, RWX);
+    ept_fixture_map(&f, GB + GB / 2, HOST + GB / 2, GB / 2, RWX);
+    ck_assert(vmxc_ept_approach(&f.ept, GB + 5 * MB));
+    ck_assert(vmxc_ept_is_near(&f.ept, 2 * GB - 1));
+    ck_assert(!vmxc_ept_is_near(&f.ept, 2 * GB));
+    ck_assert(!vmxc_ept_is_near(&f.ept, GB - 1));
+    ck_assert_uint_eq(vmxc_ept_descend_near(&f.ept, GB + 6 * MB, &node) & VMXC_EPT_ADDRESS,
+                      HOST + 6 * MB);
+    ck_assert_uint_eq(node.level, VMXC_PAGE_LEVEL_2M);
+    const uint64_t tables = vmxc_ept_count_tables(&f.ept);
+    ck_assert_int_eq(giving_back[_i](&f.ept), VMXC_OK);
+    ck_assert_uint_lt(vmxc_ept_count_tables(&f.ept), tables);
+    ck_assert(!vmxc_ept_is_near(&f.ept, GB));
+    ck_assert(!vmxc_ept_approach(&f.ept, GB)); /* nothing, or a 1-GByte page */
+    ept_fixture_end(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *const suite = suite_create("ept");
@@ -656,5 +702,6 @@ int main(void)
     tcase_add_test(tcase, a_walk_visits_what_the_range_touches_in_order);
     tcase_add_test(tcase, a_query_reports_accessed_and_dirty);
     tcase_add_test(tcase, fini_gives_pages_and_tables_back_after_invalidation);
+    tcase_add_loop_test(tcase, a_table_that_is_given_back_is_not_remembered, 0, 3);
     return run_suite(suite);
 }

@@ -75,16 +75,17 @@ START_TEST(an_incomplete_hal_is_refused)
 {
     struct test_hal *const hal = test_hal_create(1);
     struct vmxc_frame frame = vmxc_frame_uninit();
-    struct vmxc_hal broken[5];
+    struct vmxc_hal broken[6];
 
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < 6; i++)
         broken[i] = hal->hal;
     broken[0].alloc_frame = NULL;
     broken[1].dealloc_frame = NULL;
     broken[2].phys_to_virt = NULL;
     broken[3].virt_to_phys = NULL;
     broken[4].invalidate_ept = NULL;
-    for (size_t i = 0; i < 5; i++)
+    broken[5].window.base = 0x800; /* no frame starts there */
+    for (size_t i = 0; i < 6; i++)
         ck_assert_int_eq(vmxc_frame_alloc(&broken[i], LABEL, &frame), VMXC_INVALID_INPUT);
     ck_assert_int_eq(vmxc_frame_alloc_zeroed(NULL, LABEL, &frame), VMXC_INVALID_INPUT);
     ck_assert_uint_eq(hal->allocations, 0);
@@ -184,16 +185,20 @@ START_TEST(the_window_is_used_only_for_frames_that_lie_in_it_wholly)
     struct test_hal *const hal = test_hal_create(4);
     uint8_t other[2 * 4096];
 
-    /* The window starts and ends in the middle of a frame, and points elsewhere, so that its use shows. */
+    /* The window ends in the middle of a frame, and points elsewhere, so that its use shows. */
     hal->hal.window = (struct vmxc_hal_window){
-        .base = TEST_HAL_BASE + 0x800, .length = 2 * VMXC_PAGE_SIZE, .pointer = other};
+        .base = TEST_HAL_BASE + 0x1000, .length = 2 * VMXC_PAGE_SIZE - 1, .pointer = other};
     ck_assert_ptr_eq(vmxc_hal_frame_pointer(&hal->hal, TEST_HAL_BASE), hal->arena);
-    ck_assert_ptr_eq(vmxc_hal_frame_pointer(&hal->hal, TEST_HAL_BASE + 0x1000), other + 0x800);
+    ck_assert_ptr_eq(vmxc_hal_frame_pointer(&hal->hal, TEST_HAL_BASE + 0x1000), other);
     ck_assert_ptr_eq(vmxc_hal_frame_pointer(&hal->hal, TEST_HAL_BASE + 0x2000),
                      hal->arena + 0x2000);
-    ck_assert_ptr_eq(vmxc_hal_pointer(&hal->hal, TEST_HAL_BASE + 0x1234), other + 0xa34);
+    ck_assert_ptr_eq(vmxc_hal_pointer(&hal->hal, TEST_HAL_BASE + 0x1234), other + 0x234);
     ck_assert_ptr_eq(vmxc_hal_pointer(&hal->hal, TEST_HAL_BASE + 0x2345), hal->arena + 0x2345);
     ck_assert_ptr_null(vmxc_hal_pointer(&hal->hal, 0x123));
+    hal->hal.window.length++;
+    ck_assert_ptr_eq(vmxc_hal_frame_pointer(&hal->hal, TEST_HAL_BASE + 0x2000), other + 0x1000);
+    hal->hal.window = (struct vmxc_hal_window){.length = VMXC_PAGE_SIZE - 1, .pointer = other};
+    ck_assert_ptr_null(vmxc_hal_frame_pointer(&hal->hal, 0));
     test_hal_destroy(hal);
 }
 END_TEST

@@ -2,7 +2,7 @@
 /*
  * The areas of an address space, ordered by guest-physical address: a B+ tree whose nodes are HAL frames.
  * Find, insert, erase and split cost O(log n) node visits; a leaf holds up to 102 areas and an inner node up to
- * 255 children, each at least half of that, so a lookup among 100,000 areas visits three nodes.
+ * 255 children, each at least a quarter of that, so a lookup among 100,000 areas visits three nodes.
  *
  * The set knows nothing about backends or EPT; it only keeps ranges disjoint. vmxc_addrspace is its one
  * intended user, but it stands alone and is tested alone.
@@ -23,7 +23,7 @@ struct vmxc_backend_ops; /* addrspace.h */
 #define VMXC_AREA_NO_HPA UINT64_MAX
 
 /* The most insertions that can be reserved at a time. */
-#define VMXC_AREA_SET_RESERVE_LIMIT 32u
+#define VMXC_AREA_SET_RESERVE_LIMIT 24u
 
 /* A guest-physical range with one backend and one set of flags. */
 struct vmxc_area {
@@ -44,6 +44,8 @@ struct vmxc_area_set {
     uint32_t pending; /* insertions reserved since the last trim */
     uint32_t height;  /* levels of nodes; 0: empty */
     uint64_t count;   /* areas */
+    /* A copy of one area that is in the set, since the next address is often in the same; size 0: none. */
+    struct vmxc_area recent;
 };
 
 /* An empty set; takes no frame until the first insertion. */

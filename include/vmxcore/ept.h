@@ -64,6 +64,9 @@ struct vmxc_ept {
     const struct vmxc_hal *hal; /* NULL: uninitialized */
     struct vmxc_ept_config config;
     vmxc_hpa_t root_hpa;
+    /* An address and the table of 2-MByte entries that serves it, where the last fault was; UINT64_MAX: none. */
+    vmxc_gpa_t near_gpa;
+    vmxc_hpa_t near_hpa;
 };
 
 /* What stands behind one guest-physical address. */

@@ -30,7 +30,8 @@ bool vmxc_frame_is_allocated(const struct vmxc_frame *frame);
  * Takes a frame from the HAL; its content is undefined. `label` is a static string, see
  * vmxc_hal.alloc_frame. A HAL that hands out address 0, a misaligned address or one it cannot map is
  * refused: the frame goes back to it and the call returns VMXC_BAD_STATE.
- * Errors: VMXC_NO_MEMORY, VMXC_BAD_STATE, VMXC_INVALID_INPUT (no HAL, or one without a mandatory member).
+ * Errors: VMXC_NO_MEMORY, VMXC_BAD_STATE, VMXC_INVALID_INPUT (no HAL, one without a mandatory member, or one whose
+ * window starts within a page).
  */
 VMXC_MUST_CHECK enum vmxc_status vmxc_frame_alloc(const struct vmxc_hal *hal, const char *label,
                                                   struct vmxc_frame *frame);

@@ -44,7 +44,7 @@ struct vmxc_trace_event {
  * offers one, hot paths need no indirect call. length 0: there is no window.
  */
 struct vmxc_hal_window {
-    vmxc_hpa_t base;
+    vmxc_hpa_t base; /* 4-KByte aligned */
     uint64_t length; /* bytes */
     uint8_t *pointer;
 };

@@ -28,9 +28,12 @@
 
 /*
  * There are at most 2^52 areas (bases are 64-bit addresses of 4-KByte pages). With every node but the root at
- * least half full, nine levels would hold 2 * 127^7 * 51 > 2^52 of them.
+ * least a quarter full, ten levels would hold 2 * 63^8 * 25 > 2^52 of them.
  */
-#define AREA_SET_MAX_HEIGHT 8u
+#define AREA_SET_MAX_HEIGHT 9u
+
+_Static_assert(VMXC_AREA_SET_RESERVE_LIMIT <= AREA_LEAF_CAPACITY / 4,
+               "either part of a split node has room for all that can be reserved");
 
 /* Bytes; where it is something else, prefetching is less of a help. */
 #define AREA_CACHE_LINE 64u
@@ -102,8 +105,8 @@ static inline uint32_t area_node_capacity(uint32_t level)
 }
 
 /*
- * Index of the greatest key that is not above `gpa`, or 0 if all are above it. Halves the candidates without a
- * branch that depends on keys, since those would be mispredicted every other time. count > 0.
+ * Index of the greatest key that is not above `gpa`, or 0 if all are above it. count > 0. The comparison may become a
+ * branch: while keys come from memory, a processor that guesses is ahead of one that waits.
  */
 static inline uint32_t area_node_search(const struct area_node *node, vmxc_gpa_t gpa)
 {
@@ -181,6 +184,24 @@ struct area_step vmxc_area_set_take_node(struct vmxc_area_set *set, uint32_t lev
 
 /* Gives a node's frame back to the HAL. */
 void vmxc_area_set_drop_node(struct vmxc_area_set *set, vmxc_hpa_t hpa);
+
+/*
+ * As vmxc_area_set_find, and remembers the area, so that it costs little where the last one holds `gpa` too. The
+ * result is good until the set changes; NULL: no area holds `gpa`.
+ */
+static inline const struct vmxc_area *vmxc_area_set_recall(struct vmxc_area_set *set,
+                                                           vmxc_gpa_t gpa)
+{
+    if (gpa - set->recent.base < set->recent.size)
+        return &set->recent;
+    return vmxc_area_set_find(set, gpa, &set->recent) == VMXC_OK ? &set->recent : NULL;
+}
+
+/* Before any change but an insertion, which leaves all other areas as they are. */
+static inline void vmxc_area_set_forget(struct vmxc_area_set *set)
+{
+    set->recent.size = 0;
+}
 
 /* Announces stores anywhere in a node. */
 static inline void area_node_touch(const struct vmxc_area_set *set, vmxc_hpa_t hpa)

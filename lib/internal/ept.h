@@ -174,6 +174,38 @@ static inline uint64_t vmxc_ept_descend(const struct vmxc_ept *ept, vmxc_gpa_t g
     }
 }
 
+/*
+ * The table of 2-MByte entries that was passed last: most faults follow one that passed the same. So
+ *
+ *     if (vmxc_ept_is_near(ept, gpa) || vmxc_ept_approach(ept, gpa))
+ *         raw = vmxc_ept_descend_near(ept, gpa, &node);
+ *
+ * takes the last two steps of vmxc_ept_descend. It is forgotten before any table may be given back.
+ */
+static inline void vmxc_ept_forget(struct vmxc_ept *ept)
+{
+    ept->near_gpa = UINT64_MAX; /* beyond every span */
+}
+
+static inline bool vmxc_ept_is_near(const struct vmxc_ept *ept, vmxc_gpa_t gpa)
+{
+    return (gpa ^ ept->near_gpa) < VMXC_EPT_ENTRY_SPAN(VMXC_PAGE_LEVEL_1G);
+}
+
+/* Goes there for the first time. False if there is no such table: nothing, or a 1-GByte page. */
+bool vmxc_ept_approach(struct vmxc_ept *ept, vmxc_gpa_t gpa);
+
+static inline uint64_t vmxc_ept_descend_near(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
+                                             struct vmxc_ept_node *node)
+{
+    *node = vmxc_ept_node_at(ept, ept->near_hpa, VMXC_PAGE_LEVEL_2M, true);
+    const uint64_t raw = vmxc_ept_load(node, vmxc_ept_index(gpa, VMXC_PAGE_LEVEL_2M));
+    if (raw == 0 || vmxc_ept_is_leaf(raw, VMXC_PAGE_LEVEL_2M))
+        return raw;
+    *node = vmxc_ept_node_at(ept, raw & VMXC_EPT_ADDRESS, VMXC_PAGE_LEVEL_4K, true);
+    return vmxc_ept_load(node, vmxc_ept_index(gpa, VMXC_PAGE_LEVEL_4K));
+}
+
 /* The lowest table that the whole range [gpa, end) lies in. */
 struct vmxc_ept_node vmxc_ept_narrowest(const struct vmxc_ept *ept, vmxc_gpa_t gpa, vmxc_gpa_t end);
 
@@ -198,6 +230,12 @@ static inline bool vmxc_ept_is_host_range(const struct vmxc_ept *ept, vmxc_hpa_t
     return (hpa & VMXC_PAGE_MASK) == 0 && hpa < limit && size <= limit - hpa;
 }
 
+/* The same for one frame, which is aligned. */
+static inline bool vmxc_ept_is_host_frame(const struct vmxc_ept *ept, vmxc_hpa_t hpa)
+{
+    return hpa >> ept->config.maxphyaddr == 0;
+}
+
 /* Three rights have the same bit on both sides. */
 _Static_assert(VMXC_MAP_READ == VMXC_EPT_READ && VMXC_MAP_WRITE == VMXC_EPT_WRITE &&
                    VMXC_MAP_EXECUTE == VMXC_EPT_EXECUTE,
@@ -206,6 +244,25 @@ _Static_assert(VMXC_MAP_READ == VMXC_EPT_READ && VMXC_MAP_WRITE == VMXC_EPT_WRIT
 /* The bits that `flags` mean in a leaf: rights (or held), memory type, ignore-PAT. Errors: see vmxc_ept_map. */
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_encode(const struct vmxc_ept *ept, vmxc_map_flags flags,
                                                  uint64_t *leaf);
+
+_Static_assert(VMXC_MAP_IGNORE_PAT == VMXC_EPT_IGNORE_PAT, "it is copied");
+
+/* The same for flags that vmxc_ept_encode has accepted, those of an area for instance. */
+static inline uint64_t vmxc_ept_leaf_of(vmxc_map_flags flags)
+{
+    uint64_t leaf = flags & (VMXC_MAP_RWX | VMXC_MAP_IGNORE_PAT);
+
+    if ((flags & VMXC_MAP_TYPED) != 0)
+        leaf |= VMXC_FIELD_MAKE((flags & VMXC_MAP_TYPE_MASK) >> VMXC_MAP_TYPE_SHIFT,
+                                VMXC_EPT_MEMORY_TYPE);
+    else if ((flags & (VMXC_MAP_DEVICE | VMXC_MAP_UNCACHED)) == 0)
+        leaf |= VMXC_FIELD_MAKE(VMXC_MEMORY_TYPE_WB, VMXC_EPT_MEMORY_TYPE);
+    if ((flags & VMXC_MAP_USER) != 0)
+        leaf |= VMXC_EPT_USER_EXECUTE;
+    if ((flags & VMXC_MAP_ACCESS) == 0)
+        leaf |= VMXC_EPT_HELD;
+    return leaf;
+}
 
 /* The inverse: what the leaf `raw` at `level` says about the page that holds `gpa`. */
 static inline struct vmxc_ept_mapping vmxc_ept_decode(uint64_t raw, unsigned level, vmxc_gpa_t gpa)
@@ -258,10 +315,6 @@ VMXC_MUST_CHECK enum vmxc_status vmxc_ept_stage(const struct vmxc_ept *ept,
 VMXC_MUST_CHECK enum vmxc_status vmxc_ept_supply_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
                                                       const struct vmxc_ept_source *source,
                                                       vmxc_hpa_t *page_hpa);
-
-/* Maps the one page at `gpa`, which lies in the span. Errors: as vmxc_ept_map. */
-VMXC_MUST_CHECK enum vmxc_status vmxc_ept_map_page(const struct vmxc_ept *ept, vmxc_gpa_t gpa,
-                                                   const struct vmxc_ept_source *source);
 
 /* Makes what is staged in the range reachable; `leaf` as in the source. */
 void vmxc_ept_publish(const struct vmxc_ept *ept, const struct vmxc_ept_node *node, vmxc_gpa_t gpa,
