@@ -54,6 +54,10 @@ has_clang_format() {
     has_tool clang-format-14 || has_tool clang-format
 }
 
+has_clang_tidy() {
+    has_tool clang-tidy-14 || has_tool clang-tidy
+}
+
 # Debian's program is bochs-bin; bochs may be a script around it.
 has_bochs() {
     has_command bochs-bin || has_command bochs
@@ -102,6 +106,8 @@ find_missing() {
     need check has_library check
     need clang has_tool clang
     need clang-format has_clang_format
+    need clang-tidy has_clang_tidy
+    need cppcheck has_tool cppcheck
     need g++ has_tool g++
     need libclang-rt-dev has_libfuzzer
     need gcovr has_tool gcovr
@@ -114,6 +120,7 @@ find_missing() {
     need python3-venv has_python_venv
     need qemu-system-x86 has_tool qemu-system-x86_64
     need universal-ctags has_universal_ctags
+    need valgrind has_tool valgrind
     need vgabios has_file /usr/share/bochs/VGABIOS-lgpl-latest
 }
 

@@ -13,8 +13,9 @@ Builds and tests in build/<NAME>, one configuration after the other:
   dev           gcc, debug, warnings fatal; unit, structural, freestanding and install tests
   asan          AddressSanitizer and UBSan, leak detection on
   tsan          ThreadSanitizer on the test of machines in threads
-  clang         clang, optimized, warnings fatal
+  clang         clang, optimized, warnings fatal; static analysis
   freestanding  libvmxcore alone, without a C library
+  valgrind      the unit tests in memcheck
   release       what users get; the only one that runs the long tests
   coverage      line coverage of lib/ and sim/, at least 95 % of each
   mutants       the bug museum: every defect planted, each with the test that finds it soonest (scripts/mutants.sh --quick)
@@ -30,7 +31,7 @@ VMXSIM_ALLOW_SKIP=1 skips tests whose tools are missing instead of failing them.
 TEXT
 }
 
-readonly CONFIGURATIONS=(dev engines asan tsan clang freestanding release coverage mutants python)
+readonly CONFIGURATIONS=(dev engines asan tsan clang valgrind freestanding release coverage mutants python)
 
 passed=0
 failed=0

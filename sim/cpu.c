@@ -247,7 +247,7 @@ static void load_pdptes(struct vmxsim_cpu *cpu, const struct vmxsim_vmcs *vmcs)
         return;
     if (!cpu->ept.enabled) {
         for (unsigned i = 0; i < 4; i++)
-            guest->pdpte[i] = vmxsim_memory_read64(cpu->memory, table_hpa + 8u * i);
+            guest->pdpte[i] = vmxsim_memory_read64(cpu->memory, table_hpa + UINT64_C(8) * i);
         return;
     }
     guest->pdpte[0] = VMXSIM_VMCS(vmcs, GUEST_PDPTE0);

@@ -34,7 +34,7 @@ static void check_table(struct entry_check *check)
         return;
     const uint64_t table_hpa = value(check, F(GUEST_CR3)) & table_mask;
     for (unsigned i = 0; i < 4; i++) {
-        if (wrong_bits(check, memory64(check, table_hpa + 8 * i)))
+        if (wrong_bits(check, memory64(check, table_hpa + UINT64_C(8) * i)))
             wrong = true;
     }
     /* The table lies in memory: all that a field can do about it is not to use it. */

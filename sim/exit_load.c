@@ -145,7 +145,7 @@ bool vmxsim_exit_load_host_pdptes(struct vmxsim_cpu *cpu)
     bool valid = true;
 
     for (unsigned i = 0; pae && i < 4; i++) {
-        const uint64_t pdpte = vmxsim_memory_read64(cpu->memory, table_hpa + 8u * i);
+        const uint64_t pdpte = vmxsim_memory_read64(cpu->memory, table_hpa + UINT64_C(8) * i);
         if ((pdpte & VMXC_PTE_PRESENT) && (pdpte & reserved_pdpte_bits(cpu)))
             valid = false;
         cpu->host.pdpte[i] = pdpte;

@@ -119,7 +119,7 @@ static enum vmxc_status load_pdptes(struct walk *walk, uint64_t cr3, uint64_t pd
         return VMXC_OK;
     *walk->outcome = (struct vmxsim_outcome){.kind = VMXSIM_OUTCOME_COMPLETE};
     for (unsigned i = 0; i < 4; i++) {
-        pdpte[i] = vmxsim_memory_read64(walk->cpu->memory, hpa + 8u * i);
+        pdpte[i] = vmxsim_memory_read64(walk->cpu->memory, hpa + UINT64_C(8) * i);
         if ((pdpte[i] & VMXC_PTE_PRESENT) && (pdpte[i] & reserved_pdpte_bits(walk->cpu)))
             return vmxsim_guest_fault(walk, VMXSIM_RULE_CR_PDPTE, VMXC_VECTOR_GP);
     }

@@ -360,11 +360,12 @@ static bool loop_exceeds_window(struct vmxsim_cpu *cpu, uint64_t tsc)
 enum vmxc_status vmxsim_guest_pause(struct vmxsim_cpu *cpu, uint64_t tsc,
                                     struct vmxsim_outcome *outcome)
 {
+    static const struct vmxsim_operands no_operands = {.register_form = false};
     struct walk walk;
 
     VMXC_TRY(vmxsim_guest_begin(&walk, cpu, outcome));
     if (!is_timed_pause(cpu))
-        return execute(&walk, &instructions[VMXSIM_INSTRUCTION_PAUSE], NULL);
+        return execute(&walk, &instructions[VMXSIM_INSTRUCTION_PAUSE], &no_operands);
     if (cpu->pause_loop.started && tsc < cpu->pause_loop.last)
         return VMXC_INVALID_INPUT;
     if (!loop_exceeds_window(cpu, tsc))

@@ -26,6 +26,18 @@ enum vmxc_status vmxsim_json_parse(const char *text, size_t length, const char *
     return VMXC_OK;
 }
 
+static int add_piece(const char *piece, size_t size, void *text)
+{
+    vmxsim_text_add(text, "%.*s", (int)size, piece);
+    return ((const struct vmxsim_text *)text)->failed ? -1 : 0;
+}
+
+void vmxsim_text_add_json(struct vmxsim_text *text, const json_t *value, size_t flags)
+{
+    if (json_dump_callback(value, add_piece, text, flags) != 0)
+        text->failed = true;
+}
+
 /* ---- Places ---- */
 
 struct vmxsim_json vmxsim_json_root(json_t *value, const char *document, const char *name)
@@ -154,7 +166,8 @@ enum vmxc_status vmxsim_json_member(const struct vmxsim_json *at, const char *ke
     if (vmxsim_json_find(at, key, child))
         return VMXC_OK;
     const struct vmxsim_json missing = vmxsim_json_child(at, key, NULL);
-    return vmxsim_json_fail(&missing, error, "key is missing");
+    (void)vmxsim_json_fail(&missing, error, "key is missing");
+    return VMXC_BAD_FORMAT;
 }
 
 /* ---- Values ---- */

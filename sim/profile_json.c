@@ -342,7 +342,9 @@ char *vmxsim_profile_to_json(const struct vmxsim_profile *profile)
         json_pack("{s:i, s:i, s:o, s:o, s:o}", "maxphyaddr", (int)profile->features.maxphyaddr,
                   "linear_width", (int)profile->features.linear_width, "msr", msrs_to_json(profile),
                   "cpuid", leaves_to_json(profile), "vmcs_fields", fields_to_json(profile));
-    char *text = cpu != NULL ? json_dumps(cpu, 0) : NULL;
+    struct vmxsim_text text = {.bytes = NULL};
+
+    vmxsim_text_add_json(&text, cpu, 0);
     json_decref(cpu);
-    return text;
+    return vmxsim_text_take(&text);
 }

@@ -124,20 +124,12 @@ static void add_outcome(struct vmxsim_text *text, const struct vmxsim_entry_outc
     }
 }
 
-static void add_expected(struct vmxsim_text *text, const json_t *expect)
-{
-    char *const json = json_dumps(expect, JSON_COMPACT | JSON_PRESERVE_ORDER);
-
-    vmxsim_text_add(text, "%s", json != NULL ? json : "?");
-    free(json);
-}
-
 static void add_difference(struct vmxsim_vector_file *file, const json_t *verdict)
 {
     const struct vmxsim_entry_report *const report = &file->entry_report;
 
     vmxsim_text_add(&file->reason, "VM entry: expected ");
-    add_expected(&file->reason, verdict);
+    vmxsim_text_add_json(&file->reason, verdict, JSON_COMPACT | JSON_PRESERVE_ORDER);
     vmxsim_text_add(&file->reason, ", observed ");
     add_outcome(&file->reason, &report->outcome[0]);
     vmxsim_text_add(&file->reason, "\n");

@@ -402,8 +402,10 @@ static enum vmxc_status run_one(const struct step *step, size_t index, bool *sam
     return VMXC_OK;
 }
 
-static enum vmxsim_case_verdict run_steps(struct vmxsim_vector_file *file,
-                                          const struct vmxsim_vector_case *vector)
+/* Errors: VMXC_NO_MEMORY. What the model does not have leaves the case without a verdict. */
+static enum vmxc_status run_steps(struct vmxsim_vector_file *file,
+                                  const struct vmxsim_vector_case *vector,
+                                  enum vmxsim_case_verdict *verdict)
 {
     const json_t *const steps = json_object_get(vector->value, "steps");
     bool same = true;
@@ -413,12 +415,16 @@ static enum vmxsim_case_verdict run_steps(struct vmxsim_vector_file *file,
                                   .value = json_array_get(steps, i),
                                   .expect = json_array_get(vector->verdict, i)};
         const enum vmxc_status status = run_one(&step, i, &same);
+        if (status == VMXC_NO_MEMORY)
+            return status;
         if (status != VMXC_OK) {
             vmxsim_text_add(&file->reason, "%s\n", vmxsim_status_name(status));
-            return VMXSIM_CASE_UNSUPPORTED;
+            *verdict = VMXSIM_CASE_UNSUPPORTED;
+            return VMXC_OK;
         }
     }
-    return same ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+    *verdict = same ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+    return VMXC_OK;
 }
 
 enum vmxc_status vmxsim_run_instructions(struct vmxsim_vector_file *file,
@@ -429,12 +435,13 @@ enum vmxc_status vmxsim_run_instructions(struct vmxsim_vector_file *file,
 {
     (void)visit;
     (void)context;
-    (void)error;
     vmxsim_build_memory(file, json_object_get(vector->value, "memory"));
     vmxsim_cpu_reset(file->cpu, vector->root);
     if (file->recording)
         vmxsim_answer(file, json_array());
-    *verdict = run_steps(file, vector);
+    const enum vmxc_status status = run_steps(file, vector, verdict);
     vmxsim_cpu_reset(file->cpu, vector->root); /* the next case may be of another kind */
-    return VMXC_OK;
+    return status == VMXC_OK
+               ? VMXC_OK
+               : vmxsim_error_set(error, status, "%s: no host memory left", file->document);
 }

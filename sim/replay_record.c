@@ -23,32 +23,36 @@ static enum vmxc_status write_line(struct vmxsim_vector_file *file, FILE *stream
 /* ---- The header ---- */
 
 /* Line 1 once more: reading it as a header keeps only what cases need. */
-static json_t *read_header_again(const struct vmxsim_vector_file *file)
+static enum vmxc_status read_header_again(const struct vmxsim_vector_file *file, json_t **header,
+                                          struct vmxsim_error *error)
 {
     FILE *const stream = fopen(file->path, "r");
     char *line = NULL;
     size_t capacity = 0;
-    json_t *header = NULL;
+    enum vmxc_status status;
 
     if (stream == NULL)
-        return NULL;
-    if (getline(&line, &capacity, stream) > 0)
-        header = json_loads(line, 0, NULL);
+        return vmxsim_error_set(error, VMXC_IO_ERROR, "%s: %s", file->path, strerror(errno));
+    errno = 0;
+    const ssize_t length = getline(&line, &capacity, stream);
+    if (length > 0)
+        status = vmxsim_json_parse(line, (size_t)length, file->path, header, error);
+    else
+        status = vmxsim_error_set(error, errno == ENOMEM ? VMXC_NO_MEMORY : VMXC_IO_ERROR,
+                                  "%s: the header cannot be read again", file->path);
     free(line);
     (void)fclose(stream);
-    return header;
+    return status;
 }
 
 static enum vmxc_status write_header(struct vmxsim_vector_file *file, FILE *stream,
                                      struct vmxsim_error *error)
 {
-    json_t *const header = read_header_again(file);
+    json_t *header = NULL;
+
+    VMXC_TRY(read_header_again(file, &header, error));
     const json_t *const seed = json_object_get(json_object_get(header, "source"), "seed");
     json_t *const source = json_pack("{s:s}", "engine", "model");
-
-    if (header == NULL)
-        return vmxsim_error_set(error, VMXC_IO_ERROR, "%s: the header cannot be read again",
-                                file->path);
     if (seed != NULL)
         (void)json_object_set_new(source, "seed", json_integer(json_integer_value(seed)));
     (void)json_object_set_new(header, "source", source);

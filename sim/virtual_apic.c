@@ -28,7 +28,7 @@
 #define SVI VMXC_BITS(15, 8)
 
 #define MAX_ACCESS_SIZE 4u
-#define REGISTER_STRIDE 16u
+#define REGISTER_STRIDE UINT64_C(16)
 
 enum { VECTOR_GROUPS = 8, VECTORS_PER_GROUP = 32 };
 
@@ -385,7 +385,7 @@ void vmxsim_virtual_apic_process_posted(struct vmxsim_cpu *cpu)
 
     clear_notification(cpu, descriptor_hpa);
     for (unsigned group = 0; group < VECTOR_GROUPS; group++) {
-        const uint64_t hpa = descriptor_hpa + 4u * group;
+        const uint64_t hpa = descriptor_hpa + UINT64_C(4) * group;
         const uint64_t offset = group_offset(VIRR, group);
         const uint32_t posted = vmxsim_memory_read32(cpu->memory, hpa);
         if (!posted)

@@ -85,7 +85,7 @@ static enum vmxc_status read_field(struct vmxsim_vmcs_reader *reader, const stru
                                    bool seen[VMXC_VMCS_FIELD_COUNT], struct vmxsim_error *error)
 {
     size_t ordinal = VMXC_VMCS_FIELD_COUNT;
-    uint64_t value;
+    uint64_t value = 0;
 
     VMXC_TRY(find_field(at, &ordinal, error));
     if (seen[ordinal])
@@ -152,8 +152,8 @@ static enum vmxc_status read_processor_member(struct vmxsim_entry_processor *pro
                                               struct vmxsim_error *error)
 {
     char *const base = (char *)processor;
-    uint64_t number;
-    bool flag;
+    uint64_t number = 0;
+    bool flag = false;
 
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         if (strcmp(numbers[i].name, at->key) != 0)

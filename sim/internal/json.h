@@ -21,6 +21,7 @@
 
 #include <jansson.h>
 
+#include "internal/writer.h"
 #include "vmxsim/error.h"
 
 struct vmxsim_json {
@@ -40,6 +41,12 @@ struct vmxsim_json {
 VMXC_MUST_CHECK enum vmxc_status vmxsim_json_parse(const char *text, size_t length,
                                                    const char *document, json_t **root,
                                                    struct vmxsim_error *error);
+
+/*
+ * Adds the value as text; `flags` are jansson's (JSON_COMPACT ...). Not json_dumps: of a key for which its buffer
+ * cannot grow it leaves out the characters and goes on.
+ */
+void vmxsim_text_add_json(struct vmxsim_text *text, const json_t *value, size_t flags);
 
 /* ---- Places ---- */
 
