@@ -38,6 +38,14 @@ static bool has_invept_type(const struct vmxsim_cpu *cpu, uint64_t type)
     return type >= 1 && type < sizeof(types) / sizeof(types[0]) && has(cpu, types[type]);
 }
 
+bool vmxsim_insn_invept_is_valid(const struct vmxsim_cpu *cpu, uint64_t type,
+                                 const uint64_t descriptor[2])
+{
+    return has_instruction(cpu, VMXC_SECONDARY_ENABLE_EPT, VMXC_EPT_VPID_CAP_INVEPT) &&
+           has_invept_type(cpu, type) &&
+           (type != INVEPT_SINGLE_CONTEXT || vmxsim_insn_is_eptp(cpu, descriptor[0]));
+}
+
 enum vmxc_status vmxsim_insn_invept(struct vmxsim_cpu *cpu, uint64_t type,
                                     const uint64_t descriptor[2], struct vmxsim_insn_result *result)
 {
@@ -92,6 +100,13 @@ static enum vmxsim_insn_rule find_invvpid_fault(const struct vmxsim_cpu *cpu, ui
     if (type == INVVPID_ADDRESS && !is_canonical(cpu, descriptor[1]))
         return VMXSIM_INSN_INVVPID_CANONICAL;
     return VMXSIM_INSN_NONE;
+}
+
+bool vmxsim_insn_invvpid_is_valid(const struct vmxsim_cpu *cpu, uint64_t type,
+                                  const uint64_t descriptor[2])
+{
+    return has_instruction(cpu, VMXC_SECONDARY_ENABLE_VPID, VMXC_EPT_VPID_CAP_INVVPID) &&
+           find_invvpid_fault(cpu, type, descriptor) == VMXSIM_INSN_NONE;
 }
 
 enum vmxc_status vmxsim_insn_invvpid(struct vmxsim_cpu *cpu, uint64_t type,

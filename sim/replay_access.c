@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs a case of kind `access`: memory and VMCS from the templates, the guest's accesses in order up to the first
- * that does not complete, then what changed in memory.
+ * that does not complete, then what changed in memory. All that several times, where caches may answer in several ways.
  */
 #include "internal/replay.h"
+#include "internal/stale.h"
 
 #include "vmxsim/explain.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST_RUNS 4096u
 
 /* ---- Buffers that grow ---- */
 
@@ -137,32 +140,55 @@ struct last_access {
     enum vmxsim_access_type type;
 };
 
+/* Room for what access `index` reads; false: no memory. */
+static bool make_room(struct vmxsim_access_run *run, size_t index)
+{
+    void *array = run->data;
+
+    if (!grow(run, &array, &run->data_capacity, index, sizeof *run->data))
+        return false;
+    run->data = array;
+    return true;
+}
+
+static enum vmxc_status run_access(struct vmxsim_vector_file *file, const json_t *element,
+                                   size_t index, vmxsim_access_visit *visit, void *context,
+                                   struct last_access *last)
+{
+    struct vmxsim_outcome *const outcome = &last->outcome;
+    struct vmxsim_access access;
+
+    read_access(element, &access);
+    VMXC_TRY(vmxsim_guest_access(file->cpu, &access, outcome, &last->trail));
+    last->type = access.type;
+    if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        vmxsim_stale_note(file->cpu->stale, file->cpu, outcome, &last->trail);
+    if (file->recording)
+        vmxsim_trace_access(file, index, &last->trail);
+    if (file->recording && access.type == VMXSIM_ACCESS_FETCH)
+        vmxsim_trace_fetch(file, outcome, access.size);
+    memcpy(file->run.data[index], outcome->data, sizeof outcome->data);
+    if (visit != NULL)
+        visit(context, index, &access, outcome, &last->trail);
+    return VMXC_OK;
+}
+
 static enum vmxc_status run_accesses(struct vmxsim_vector_file *file,
                                      const struct vmxsim_vector_case *vector,
                                      vmxsim_access_visit *visit, void *context,
                                      struct last_access *last)
 {
     const json_t *const accesses = json_object_get(vector->value, "accesses");
-    const bool watched = visit != NULL || file->recording;
-    struct vmxsim_outcome *const outcome = &last->outcome;
-    struct vmxsim_access access;
 
     for (size_t i = 0; i < json_array_size(accesses); i++) {
-        void *array = file->run.data;
-        if (!grow(&file->run, &array, &file->run.data_capacity, i, sizeof *file->run.data))
+        const json_t *const element = json_array_get(accesses, i);
+        if (!make_room(&file->run, i))
             return VMXC_NO_MEMORY;
-        file->run.data = array;
-        read_access(json_array_get(accesses, i), &access);
-        VMXC_TRY(vmxsim_guest_access(file->cpu, &access, outcome, watched ? &last->trail : NULL));
-        last->type = access.type;
-        if (file->recording)
-            vmxsim_trace_access(file, i, &last->trail);
-        if (file->recording && access.type == VMXSIM_ACCESS_FETCH)
-            vmxsim_trace_fetch(file, outcome, access.size);
-        memcpy(file->run.data[i], outcome->data, sizeof outcome->data);
-        if (visit != NULL)
-            visit(context, i, &access, outcome, &last->trail);
-        if (outcome->kind != VMXSIM_OUTCOME_COMPLETE)
+        if (vmxsim_is_round_step(element))
+            VMXC_TRY(vmxsim_run_round_step(file, element, &last->outcome));
+        else
+            VMXC_TRY(run_access(file, element, i, visit, context, last));
+        if (last->outcome.kind != VMXSIM_OUTCOME_COMPLETE)
             break;
     }
     return VMXC_OK;
@@ -188,16 +214,48 @@ bool vmxsim_prepare_guest(struct vmxsim_vector_file *file, const struct vmxsim_v
     return true;
 }
 
-static enum vmxsim_case_verdict judge(struct vmxsim_vector_file *file,
-                                      const struct vmxsim_vector_case *vector,
-                                      const struct last_access *last)
+/* Goes through the accesses once. `*supported` is false if the model does not have the guest's state. */
+static enum vmxc_status run_once(struct vmxsim_vector_file *file,
+                                 const struct vmxsim_vector_case *vector, struct stale *stale,
+                                 vmxsim_access_visit *visit, void *context,
+                                 struct last_access *last, bool *supported,
+                                 struct vmxsim_error *error)
 {
-    if (file->recording) {
-        vmxsim_answer_outcome(file, vector, &last->outcome, last->type, &last->trail);
-        return VMXSIM_CASE_AGREES;
-    }
-    return vmxsim_access_agrees(file, vector, &last->outcome) ? VMXSIM_CASE_AGREES
-                                                              : VMXSIM_CASE_DIFFERS;
+    enum vmxc_status status = VMXC_OK;
+
+    vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
+    *supported = vmxsim_prepare_guest(file, vector);
+    if (!*supported)
+        return VMXC_OK;
+    memset(last, 0, sizeof *last);
+    vmxsim_stale_start(stale, file->cpu);
+    if (!file->run.failed)
+        status = run_accesses(file, vector, visit, context, last);
+    file->cpu->stale = NULL;
+    vmxsim_collect_changes(file);
+    if (file->run.failed)
+        return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
+    return status;
+}
+
+/* Every run, one for each way in which caches may answer; the first, in which nothing is cached, is shown. */
+static enum vmxc_status run_all(struct vmxsim_vector_file *file,
+                                const struct vmxsim_vector_case *vector,
+                                vmxsim_access_visit *visit, void *context, struct stale *stale,
+                                struct vmxsim_answer_set *set, bool *supported,
+                                struct vmxsim_error *error)
+{
+    struct last_access last;
+
+    vmxsim_stale_init(stale);
+    do {
+        VMXC_TRY(run_once(file, vector, stale, set->runs == 0 ? visit : NULL, context, &last,
+                          supported, error));
+        if (!*supported)
+            return VMXC_OK;
+        vmxsim_answer_set_add(set, file, vector, &last.outcome, last.type, &last.trail);
+    } while (set->runs < MOST_RUNS && vmxsim_stale_next(stale));
+    return VMXC_OK;
 }
 
 enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *file,
@@ -205,23 +263,24 @@ enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *file,
                                    vmxsim_access_visit *visit, void *context,
                                    enum vmxsim_case_verdict *verdict, struct vmxsim_error *error)
 {
-    struct last_access last;
+    struct vmxsim_answer_set set = {.runs = 0};
+    struct stale stale;
+    bool supported = false;
 
+    *verdict = VMXSIM_CASE_UNSUPPORTED;
     vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
     if (vmxsim_case_entry(file, vector).kind != VMXSIM_ENTRY_ENTERED) {
         *verdict = vmxsim_entry_verdict(file, vector);
         return VMXC_OK;
     }
-    if (!vmxsim_prepare_guest(file, vector)) {
-        *verdict = VMXSIM_CASE_UNSUPPORTED;
-        return VMXC_OK;
+    const enum vmxc_status status =
+        run_all(file, vector, visit, context, &stale, &set, &supported, error);
+    if (status == VMXC_OK && supported && (stale.overflow || set.runs == MOST_RUNS)) {
+        vmxsim_text_clear(&file->reason);
+        vmxsim_text_add(&file->reason, "too many ways in which caches may answer");
+    } else if (status == VMXC_OK && supported) {
+        *verdict = vmxsim_answer_set_judge(&set, file, vector);
     }
-    memset(&last, 0, sizeof last);
-    if (!file->run.failed)
-        VMXC_TRY(run_accesses(file, vector, visit, context, &last));
-    vmxsim_collect_changes(file);
-    if (file->run.failed)
-        return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
-    *verdict = judge(file, vector, &last);
-    return VMXC_OK;
+    vmxsim_answer_set_free(&set);
+    return status;
 }

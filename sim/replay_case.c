@@ -155,7 +155,48 @@ void vmxsim_build_memory(struct vmxsim_vector_file *file, const json_t *referenc
     }
 }
 
+/* ---- Operations by name ---- */
+
+struct operation {
+    const char *name;
+    struct vmxsim_schema schema;
+};
+
+/* The operand of INVEPT and INVVPID. */
+static enum vmxc_status check_descriptor(const struct vmxsim_vector_file *file,
+                                         const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    uint64_t quadword;
+    (void)file;
+    VMXC_TRY(vmxsim_json_is_array(at, error));
+    if (json_array_size(at->value) != 2)
+        return vmxsim_json_fail(at, error, "must be two quadwords");
+    for (size_t i = 0; i < 2; i++) {
+        const struct vmxsim_json element = vmxsim_json_element(at, i);
+        VMXC_TRY(vmxsim_json_hex(&element, UINT64_MAX, &quadword, error));
+    }
+    return VMXC_OK;
+}
+
 /* ---- Kind `access` ---- */
+
+#define KEY_TYPE                                     \
+    {                                                \
+        .name = "type", .type = VMXSIM_SCHEMA_STRING \
+    }
+
+static enum vmxc_status check_poke_address(const struct vmxsim_vector_file *file,
+                                           const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    uint64_t hpa;
+
+    VMXC_TRY(vmxsim_json_hex(at, UINT64_MAX, &hpa, error));
+    if (hpa % 8 != 0)
+        return vmxsim_json_fail(at, error, "the address is not a multiple of 8");
+    return vmxsim_memory_is_ram(file->memory, hpa, 8)
+               ? VMXC_OK
+               : vmxsim_json_fail(at, error, "the address is not in RAM");
+}
 
 static const char *const access_types[] = {"fetch", "read", "write", "rmw", NULL};
 
@@ -180,6 +221,35 @@ static const struct vmxsim_schema_key access_element_keys[] = {
     {.name = "value", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_wide_hex, .optional = true},
 };
 static const struct vmxsim_schema access_element_schema = VMXSIM_SCHEMA(access_element_keys);
+
+/* Steps between accesses: of VMX root operation, which the guest leaves for it, and of the guest. */
+static const struct vmxsim_schema_key round_poke_keys[] = {
+    KEY_TYPE, CUSTOM("address", check_poke_address), HEX("value")};
+static const struct vmxsim_schema_key round_invalidate_keys[] = {
+    KEY_TYPE, HEX("scope"), CUSTOM("descriptor", check_descriptor)};
+static const struct vmxsim_schema_key round_invlpg_keys[] = {KEY_TYPE, HEX("linear")};
+static const struct vmxsim_schema_key round_cr3_keys[] = {KEY_TYPE, HEX("value")};
+
+static const struct operation round_steps[] = {
+    {"poke", VMXSIM_SCHEMA(round_poke_keys)},
+    {"invept", VMXSIM_SCHEMA(round_invalidate_keys)},
+    {"invvpid", VMXSIM_SCHEMA(round_invalidate_keys)},
+    {"invlpg", VMXSIM_SCHEMA(round_invlpg_keys)},
+    {"mov_to_cr3", VMXSIM_SCHEMA(round_cr3_keys)},
+};
+
+/* NULL: the element is an access. */
+static const struct vmxsim_schema *find_step(const struct vmxsim_vector_file *file,
+                                             const json_t *element)
+{
+    const char *const type = json_string_value(json_object_get(element, "type"));
+
+    for (size_t i = 0; file->version >= 2 && type != NULL && i < COUNT_OF(round_steps); i++) {
+        if (strcmp(round_steps[i].name, type) == 0)
+            return &round_steps[i].schema;
+    }
+    return NULL;
+}
 
 /* `value` belongs to accesses that store, and fits into their size. */
 static enum vmxc_status check_stored_value(const struct vmxsim_json *at, struct vmxsim_error *error)
@@ -215,8 +285,11 @@ static enum vmxc_status check_accesses(const struct vmxsim_vector_file *file,
     VMXC_TRY(check_list(at, error));
     for (size_t i = 0; i < json_array_size(at->value); i++) {
         const struct vmxsim_json element = vmxsim_json_element(at, i);
-        VMXC_TRY(vmxsim_schema_check_object(file, &element, &access_element_schema, error));
-        VMXC_TRY(check_stored_value(&element, error));
+        const struct vmxsim_schema *const step = find_step(file, element.value);
+        VMXC_TRY(vmxsim_schema_check_object(file, &element,
+                                            step != NULL ? step : &access_element_schema, error));
+        if (step == NULL)
+            VMXC_TRY(check_stored_value(&element, error));
     }
     return VMXC_OK;
 }
@@ -276,21 +349,6 @@ static const struct vmxsim_schema_key string_io_keys[] = {
 
 /* ---- Kind `instructions` ---- */
 
-static enum vmxc_status check_descriptor(const struct vmxsim_vector_file *file,
-                                         const struct vmxsim_json *at, struct vmxsim_error *error)
-{
-    uint64_t quadword;
-    (void)file;
-    VMXC_TRY(vmxsim_json_is_array(at, error));
-    if (json_array_size(at->value) != 2)
-        return vmxsim_json_fail(at, error, "must be two quadwords");
-    for (size_t i = 0; i < 2; i++) {
-        const struct vmxsim_json element = vmxsim_json_element(at, i);
-        VMXC_TRY(vmxsim_json_hex(&element, UINT64_MAX, &quadword, error));
-    }
-    return VMXC_OK;
-}
-
 #define KEY_SIZE                                                        \
     {                                                                   \
         .name = "size", .type = VMXSIM_SCHEMA_COUNT, .min = 1, .max = 8 \
@@ -311,12 +369,7 @@ static const struct vmxsim_schema_key set_cr_keys[] = {KEY_OP, HEX("value")};
 static const struct vmxsim_schema_key fill_keys[] = {KEY_OP,
                                                      CUSTOM("vmcs", vmxsim_check_vmcs_reference)};
 
-/* ---- Operations by name ---- */
-
-struct operation {
-    const char *name;
-    struct vmxsim_schema schema;
-};
+/* ---- Operations of a guest, of VMX root operation ---- */
 
 static const struct operation guest_operations[] = {
     {"rdmsr", VMXSIM_SCHEMA(rdmsr_keys)},   {"wrmsr", VMXSIM_SCHEMA(wrmsr_keys)},

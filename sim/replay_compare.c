@@ -319,18 +319,18 @@ static void compare(const struct comparison *comparison)
     compare_memory(comparison);
 }
 
-bool vmxsim_access_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
-                          const struct vmxsim_outcome *outcome)
+bool vmxsim_access_matches(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
+                           const struct vmxsim_outcome *outcome, uint64_t *matched)
 {
     const json_t *const alternatives = json_object_get(vector->verdict, "any_of");
     const size_t count = alternatives != NULL ? json_array_size(alternatives) : 1;
-    struct vmxsim_text others = {.failed = false};
-    bool agrees = false;
+    struct vmxsim_text first = {.failed = false}, others = {.failed = false};
 
-    for (size_t i = 0; i < count && !agrees; i++) {
+    *matched = 0;
+    for (size_t i = 0; i < count; i++) {
         const json_t *const expect =
             alternatives != NULL ? json_array_get(alternatives, i) : vector->verdict;
-        struct vmxsim_text *const differences = i == 0 ? &file->reason : &others;
+        struct vmxsim_text *const differences = i == 0 ? &first : &others;
         compare(&(struct comparison){
             .file = file,
             .expect = expect,
@@ -340,14 +340,16 @@ bool vmxsim_access_agrees(struct vmxsim_vector_file *file, const struct vmxsim_v
             .outcome = outcome,
             .differences = differences,
         });
-        agrees = differences->length == 0 && !differences->failed;
+        if (differences->length == 0 && !differences->failed)
+            *matched |= UINT64_C(1) << i;
         vmxsim_text_clear(&others);
     }
-    vmxsim_text_free(&others);
-    if (agrees)
-        vmxsim_text_clear(&file->reason);
-    else if (count > 1)
+    if (*matched == 0)
+        vmxsim_text_add(&file->reason, "%s", first.bytes != NULL ? first.bytes : "");
+    if (*matched == 0 && count > 1)
         vmxsim_text_add(&file->reason,
                         "(differs from each of %zu alternatives; this is the first)\n", count);
-    return agrees;
+    vmxsim_text_free(&first);
+    vmxsim_text_free(&others);
+    return *matched != 0;
 }

@@ -326,6 +326,9 @@ static enum vmxc_status check_any_of(const struct vmxsim_vector_file *file,
     VMXC_TRY(vmxsim_json_is_array(&alternatives, error));
     if (json_array_size(alternatives.value) == 0)
         return vmxsim_json_fail(&alternatives, error, "must not be empty");
+    if (json_array_size(alternatives.value) > VMXSIM_MOST_ALTERNATIVES)
+        return vmxsim_json_fail(&alternatives, error, "has more than %u alternatives",
+                                VMXSIM_MOST_ALTERNATIVES);
     for (size_t i = 0; i < json_array_size(alternatives.value); i++) {
         const struct vmxsim_json element = vmxsim_json_element(&alternatives, i);
         VMXC_TRY(check_result(file, kind, &element, value, error));

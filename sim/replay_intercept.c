@@ -48,6 +48,7 @@ enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
                                       enum vmxsim_case_verdict *verdict, struct vmxsim_error *error)
 {
     struct vmxsim_outcome outcome;
+    uint64_t matched;
 
     (void)visit;
     (void)context;
@@ -68,7 +69,7 @@ enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
         *verdict = VMXSIM_CASE_AGREES;
         return VMXC_OK;
     }
-    *verdict =
-        vmxsim_access_agrees(file, vector, &outcome) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
+    *verdict = vmxsim_access_matches(file, vector, &outcome, &matched) ? VMXSIM_CASE_AGREES
+                                                                       : VMXSIM_CASE_DIFFERS;
     return VMXC_OK;
 }

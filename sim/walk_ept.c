@@ -18,7 +18,7 @@
  * "Accessed and Dirty Flags for EPT", "Page-Modification Logging".
  */
 #include "internal/memory.h"
-#include "internal/walk.h"
+#include "internal/stale.h"
 
 /* The entries of one walk, from the root down, so that flags can be set once the access is allowed. */
 struct ept_path {
@@ -50,12 +50,25 @@ static bool is_leaf(const struct ept_state *ept, uint64_t entry, unsigned level)
     return level == 1 || ((entry & VMXC_EPT_LARGE_PAGE) && ept->large_page[level]);
 }
 
+static uint64_t load_entry(struct walk *walk, const struct ept_request *request, uint64_t hpa,
+                           unsigned level)
+{
+    if (!walk->cpu->stale)
+        return vmxsim_memory_read_entry(walk->cpu->memory, hpa);
+    return vmxsim_stale_read(
+        walk, &(struct stale_reading){.hpa = hpa,
+                                      .level = level,
+                                      .first = level == walk->cpu->ept.levels,
+                                      .write = request->access & VMXC_EPT_VIOLATION_WRITE,
+                                      .page = request->guest_level == 0});
+}
+
 static uint64_t read_entry(struct walk *walk, const struct ept_request *request, uint64_t table,
                            unsigned level, struct ept_path *path)
 {
     const uint64_t index = (request->gpa >> index_shift(level)) % VMXC_EPT_ENTRIES_PER_TABLE;
     const uint64_t hpa = table + 8 * index;
-    const uint64_t value = vmxsim_memory_read_entry(walk->cpu->memory, hpa);
+    const uint64_t value = load_entry(walk, request, hpa, level);
     struct vmxsim_trail_entry *step =
         vmxsim_trail_add(walk, VMXSIM_TRAIL_EPT_ENTRY, hpa, request->gpa, value);
 

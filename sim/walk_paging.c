@@ -19,7 +19,7 @@
  * Source: Intel SDM volume 3, "Paging" (all sections), "EPT Violations".
  */
 #include "internal/memory.h"
-#include "internal/walk.h"
+#include "internal/stale.h"
 
 /* The entry that is being looked at, and where it was found. */
 struct guest_entry {
@@ -91,10 +91,28 @@ static void read_pdpte_register(struct walk *walk, struct guest_entry *entry)
     record_entry(walk, entry);
 }
 
+/* With PAE paging the descent through memory begins at level 2. */
+static uint64_t load_entry(struct walk *walk, uint64_t hpa, unsigned level)
+{
+    const struct guest_state *guest = &walk->cpu->guest;
+    const bool four_bytes = entry_size(guest) == 4;
+
+    if (walk->cpu->stale)
+        return vmxsim_stale_read(
+            walk, &(struct stale_reading){
+                      .hpa = hpa,
+                      .level = level,
+                      .guest = true,
+                      .four_bytes = four_bytes,
+                      .first = level == guest->levels - (guest->mode == PAGING_PAE ? 1u : 0u),
+                      .write = walk->write});
+    return four_bytes ? vmxsim_memory_read32(walk->cpu->memory, hpa)
+                      : vmxsim_memory_read_entry(walk->cpu->memory, hpa);
+}
+
 static bool read_entry(struct walk *walk, uint64_t table_gpa, unsigned level,
                        struct guest_entry *entry)
 {
-    struct vmxsim_memory *memory = walk->cpu->memory;
     const struct guest_state *guest = &walk->cpu->guest;
     /* With EPT accessed and dirty flags an access to a paging structure counts as a write. */
     const uint64_t access = walk->cpu->ept.accessed_dirty
@@ -110,8 +128,7 @@ static bool read_entry(struct walk *walk, uint64_t table_gpa, unsigned level,
     entry->is_register = false;
     if (!vmxsim_walk_ept(walk, &entry->request, &entry->at))
         return false;
-    entry->value = entry_size(guest) == 4 ? vmxsim_memory_read32(memory, entry->at.hpa)
-                                          : vmxsim_memory_read_entry(memory, entry->at.hpa);
+    entry->value = load_entry(walk, entry->at.hpa, level);
     record_entry(walk, entry);
     return true;
 }

@@ -122,6 +122,7 @@ struct vmxsim_cpu {
     struct pause_loop pause_loop;
     struct virtual_interrupts virtual_interrupts;
     struct msr_overlay msrs;
+    struct stale *stale; /* what may be cached, while somebody asks for it; NULL: nothing is */
 
     uint64_t dr[8]; /* DR0 to DR3, DR6, DR7 of whatever is executing */
     uint8_t cr8;

@@ -75,6 +75,12 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_insn_exit(struct vmxsim_cpu *cpu,
 bool vmxsim_insn_is_region_address(const struct vmxsim_cpu *cpu, uint64_t address);
 /* Would a VM entry accept this EPT pointer? */
 bool vmxsim_insn_is_eptp(const struct vmxsim_cpu *cpu, uint64_t eptp);
+
+/* insn_invalidate.c: executed in VMX root operation, in 64-bit mode, the instruction succeeds. */
+bool vmxsim_insn_invept_is_valid(const struct vmxsim_cpu *cpu, uint64_t type,
+                                 const uint64_t descriptor[2]);
+bool vmxsim_insn_invvpid_is_valid(const struct vmxsim_cpu *cpu, uint64_t type,
+                                  const uint64_t descriptor[2]);
 /* Is `value` within what a pair of FIXED MSRs allows? */
 bool vmxsim_insn_is_fixed(const struct vmxsim_cpu *cpu, uint64_t value, uint32_t fixed0_msr);
 

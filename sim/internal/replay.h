@@ -8,6 +8,7 @@
  *     replay_case.c     a case: what all kinds have in common, and what each kind does
  *     replay_expect.c   what was observed: `expect` and `sdm`
  *     replay_access.c   runs a case of kind `access`
+ *     replay_stale.c    steps between its accesses, and the answers that caches allow
  *     replay_entry.c    VM entries: kind `entry`, and before the accesses of kind `access`
  *     replay_intercept.c  runs a case of kind `intercept`
  *     replay_instructions.c  runs a case of kind `instructions`, step by step
@@ -321,10 +322,36 @@ json_t *vmxsim_open_of(const struct vmxsim_vector_file *file, const struct vmxsi
                        bool *log_open);
 
 /*
- * Compares a run that ended with `outcome` with `verdict`, any alternative of which will do. If none fits, adds to
- * file->reason one line per difference from the first.
+ * Compares a run that ended with `outcome` with `verdict`. True: an alternative fits; bit i of `*matched` says whether
+ * alternative i does. If none fits, adds to file->reason one line per difference from the first.
  */
-bool vmxsim_access_agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
-                          const struct vmxsim_outcome *outcome);
+bool vmxsim_access_matches(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
+                           const struct vmxsim_outcome *outcome, uint64_t *matched);
+#define VMXSIM_MOST_ALTERNATIVES 64u
+
+/* ---- Accesses while translations change ---- */
+
+/* An element of `accesses` that is none. */
+bool vmxsim_is_round_step(const json_t *element);
+/* `outcome` stays as it is where nothing ends the case. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_round_step(struct vmxsim_vector_file *file,
+                                                       const json_t *element,
+                                                       struct vmxsim_outcome *outcome);
+
+/* What all runs of a case came to. Start with zeros. */
+struct vmxsim_answer_set {
+    uint32_t runs, agreed;
+    uint64_t matched;        /* alternatives of the verdict */
+    json_t *answers, *trace; /* recording: the different ones */
+};
+void vmxsim_answer_set_add(struct vmxsim_answer_set *set, struct vmxsim_vector_file *file,
+                           const struct vmxsim_vector_case *vector,
+                           const struct vmxsim_outcome *outcome, enum vmxsim_access_type type,
+                           const struct vmxsim_trail *trail);
+/* Records the set, or compares it with the verdict: a set of several answers has to be the one in `any_of`, if there is one. */
+enum vmxsim_case_verdict vmxsim_answer_set_judge(struct vmxsim_answer_set *set,
+                                                 struct vmxsim_vector_file *file,
+                                                 const struct vmxsim_vector_case *vector);
+void vmxsim_answer_set_free(struct vmxsim_answer_set *set);
 
 #endif
