@@ -246,15 +246,18 @@ static enum vmxc_status run_all(struct vmxsim_vector_file *file,
                                 struct vmxsim_error *error)
 {
     struct last_access last;
+    uint32_t tried = 0;
 
     vmxsim_stale_init(stale);
     do {
-        VMXC_TRY(run_once(file, vector, stale, set->runs == 0 ? visit : NULL, context, &last,
-                          supported, error));
+        VMXC_TRY(run_once(file, vector, stale, tried == 0 ? visit : NULL, context, &last, supported,
+                          error));
         if (!*supported)
             return VMXC_OK;
-        vmxsim_answer_set_add(set, file, vector, &last.outcome, last.type, &last.trail);
-    } while (set->runs < MOST_RUNS && vmxsim_stale_next(stale));
+        if (!stale->discarded)
+            vmxsim_answer_set_add(set, file, vector, &last.outcome, last.type, &last.trail);
+        stale->overflow = stale->overflow || ++tried == MOST_RUNS;
+    } while (!stale->overflow && vmxsim_stale_next(stale));
     return VMXC_OK;
 }
 
@@ -275,7 +278,7 @@ enum vmxc_status vmxsim_run_access(struct vmxsim_vector_file *file,
     }
     const enum vmxc_status status =
         run_all(file, vector, visit, context, &stale, &set, &supported, error);
-    if (status == VMXC_OK && supported && (stale.overflow || set.runs == MOST_RUNS)) {
+    if (status == VMXC_OK && supported && stale.overflow) {
         vmxsim_text_clear(&file->reason);
         vmxsim_text_add(&file->reason, "too many ways in which caches may answer");
     } else if (status == VMXC_OK && supported) {

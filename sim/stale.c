@@ -4,10 +4,12 @@
  *
  *     read:   present value, and each cached one that this walk can use      --> a choice, if they differ
  *
- *             usable:  the flags that the access needs are set               (to set one, a processor walks again)
- *                      its linear address is the page's, or in the region    (TLB, paging-structure cache)
+ *             usable:  its linear address is the page's, or in the region    (TLB, paging-structure cache)
  *                      not older than what was read above it                 (caches hold the beginning of a walk)
  *                      under a leaf out of the TLB: whatever was cached      (a translation is used as a whole)
+ *
+ * A write that a cached entry allows without having its dirty flag set comes to nothing: to set the flag, a processor walks
+ * again.
  *
  * Source: Intel SDM volume 3, "Caching Translation Information", "Operations that Invalidate Cached Mappings"; "Caching
  * Translations in TLBs", "Caches for Paging Structures", "Operations that Invalidate TLBs and Paging-Structure Caches".
@@ -35,6 +37,10 @@ void vmxsim_stale_start(struct stale *stale, struct vmxsim_cpu *cpu)
     stale->count = 0;
     stale->time = 1;
     stale->made = 0;
+    stale->guest_floor = 0;
+    stale->ept_floor = 0;
+    stale->leaf_from_tlb = false;
+    stale->discarded = false;
     cpu->stale = stale;
 }
 
@@ -92,17 +98,12 @@ static bool contains(uint64_t first, uint64_t last, uint64_t linear)
     return first <= linear && linear <= last;
 }
 
-/* Would the access have to set a flag? */
-static bool has_flags(const struct walk *walk, const struct stale_reading *reading,
-                      const struct stale_entry *entry)
+/* Nothing is cached before its accessed flag is set; that may have been cleared since. */
+static bool is_accessed(const struct walk *walk, const struct stale_entry *entry)
 {
-    const uint64_t accessed = reading->guest ? VMXC_PTE_ACCESSED : VMXC_EPT_ACCESSED;
-    const uint64_t dirty = reading->guest ? VMXC_PTE_DIRTY : VMXC_EPT_DIRTY;
-    const uint64_t needed = accessed | (entry->leaf && reading->write ? dirty : 0);
-
-    if (!reading->guest && !walk->cpu->ept.accessed_dirty)
-        return true;
-    return (entry->value & needed) == needed;
+    if (entry->guest)
+        return entry->value & VMXC_PTE_ACCESSED;
+    return !walk->cpu->ept.accessed_dirty || (entry->value & VMXC_EPT_ACCESSED);
 }
 
 static bool serves(const struct walk *walk, const struct stale_entry *entry)
@@ -139,7 +140,7 @@ static void add_cached(struct walk *walk, const struct stale_reading *reading, u
     for (uint32_t i = 0; i < stale->count; i++) {
         const struct stale_entry *const entry = &stale->entry[i];
         if (entry->hpa != reading->hpa || entry->guest != reading->guest ||
-            entry->last_time < floor || !serves(walk, entry) || !has_flags(walk, reading, entry))
+            entry->last_time < floor || !serves(walk, entry) || !is_accessed(walk, entry))
             continue;
         const uint32_t first = entry->first_time > floor ? entry->first_time : floor;
         add_option(stale, options, entry->value, first, entry->last_time);
@@ -168,6 +169,14 @@ uint64_t vmxsim_stale_read(struct walk *walk, const struct stale_reading *readin
     if (reading->guest)
         stale->leaf_from_tlb = chosen->value != present;
     return chosen->value;
+}
+
+void vmxsim_stale_set_flags(struct walk *walk, uint64_t hpa, bool four_bytes, uint64_t value)
+{
+    const struct stale_reading reading = {.hpa = hpa, .four_bytes = four_bytes};
+
+    if (walk->cpu->stale && load(walk->cpu->memory, &reading) != value)
+        walk->cpu->stale->discarded = true;
 }
 
 /* ---- What is cached ---- */

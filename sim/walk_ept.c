@@ -57,9 +57,7 @@ static uint64_t load_entry(struct walk *walk, const struct ept_request *request,
         return vmxsim_memory_read_entry(walk->cpu->memory, hpa);
     return vmxsim_stale_read(
         walk, &(struct stale_reading){.hpa = hpa,
-                                      .level = level,
                                       .first = level == walk->cpu->ept.levels,
-                                      .write = request->access & VMXC_EPT_VIOLATION_WRITE,
                                       .page = request->guest_level == 0});
 }
 
@@ -190,8 +188,10 @@ static bool set_flags(struct walk *walk, struct ept_path *path, uint64_t gpa, bo
         return vmxsim_end_with_log_full(walk);
     for (unsigned i = 0; i < path->count; i++) {
         const uint64_t updated = path->step[i].value | flags_of_step(path, i, write);
-        if (updated != path->step[i].value)
+        if (updated != path->step[i].value) {
+            vmxsim_stale_set_flags(walk, path->step[i].hpa, false, path->step[i].value);
             vmxsim_memory_write64(walk->cpu->memory, path->step[i].hpa, updated);
+        }
         if (path->step[i].trail)
             path->step[i].trail->updated = updated;
         path->step[i].value = updated;

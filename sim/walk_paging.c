@@ -101,11 +101,9 @@ static uint64_t load_entry(struct walk *walk, uint64_t hpa, unsigned level)
         return vmxsim_stale_read(
             walk, &(struct stale_reading){
                       .hpa = hpa,
-                      .level = level,
                       .guest = true,
                       .four_bytes = four_bytes,
-                      .first = level == guest->levels - (guest->mode == PAGING_PAE ? 1u : 0u),
-                      .write = walk->write});
+                      .first = level == guest->levels - (guest->mode == PAGING_PAE ? 1u : 0u)});
     return four_bytes ? vmxsim_memory_read32(walk->cpu->memory, hpa)
                       : vmxsim_memory_read_entry(walk->cpu->memory, hpa);
 }
@@ -142,6 +140,7 @@ static bool set_flags(struct walk *walk, struct guest_entry *entry, uint64_t fla
         return true;
     if (!vmxsim_walk_ept_write_flag(walk, &entry->request, &entry->at))
         return false;
+    vmxsim_stale_set_flags(walk, entry->at.hpa, entry_size(&walk->cpu->guest) == 4, entry->value);
     if (entry_size(&walk->cpu->guest) == 4)
         vmxsim_memory_write32(memory, entry->at.hpa, (uint32_t)updated);
     else

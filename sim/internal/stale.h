@@ -13,7 +13,7 @@
  *     vmxsim_stale_init(&stale);
  *     do {
  *         vmxsim_stale_start(&stale, cpu);
- *         <the accesses; vmxsim_stale_note after each one that completed>
+ *         <the accesses; vmxsim_stale_note after each one that completed; nothing counts if `discarded`>
  *     } while (vmxsim_stale_next(&stale));
  *
  * Source: Intel SDM volume 3, "Caching Translation Information", "Information That May Be Cached", "Creating and Using
@@ -49,16 +49,15 @@ struct stale {
 
     uint32_t choice[STALE_CHOICES], options[STALE_CHOICES];
     uint32_t made, known; /* choices in this run; choices that the run repeats */
+    bool discarded;       /* no processor does what this run has chosen */
     bool overflow;        /* more than there is room for: the set of answers is not complete */
 };
 
 /* An entry that a walk reads. */
 struct stale_reading {
     uint64_t hpa;
-    unsigned level;
     bool guest, four_bytes;
     bool first; /* of the descent through its hierarchy */
-    bool write; /* the access needs the dirty flag in the entry that maps the page */
     bool page;  /* EPT: translates the page of the linear address, not a paging structure */
 };
 
@@ -70,6 +69,9 @@ bool vmxsim_stale_next(struct stale *stale);
 
 /* The value of an entry, by choice where there is one. */
 uint64_t vmxsim_stale_read(struct walk *walk, const struct stale_reading *reading);
+
+/* An entry that was read as `value` gets flags. */
+void vmxsim_stale_set_flags(struct walk *walk, uint64_t hpa, bool four_bytes, uint64_t value);
 
 /* An access completed: what it used may be cached. */
 void vmxsim_stale_note(struct stale *stale, const struct vmxsim_cpu *cpu,

@@ -8,6 +8,7 @@
 """
 
 import collections
+import copy
 import struct
 
 MAGIC = b"vmxbatch"
@@ -40,6 +41,8 @@ STEPS = ["vmxon", "vmxoff", "vmclear", "vmptrld", "vmptrst", "vmread", "vmwrite"
 
 ACCESS_TYPES = ("fetch", "read", "write", "rmw")
 ROUND_STEPS = ("poke", "invept", "invvpid")
+GUEST_STEPS = ("invlpg", "mov_to_cr3")  # of the guest, between its accesses; the code is in memory like that of accesses
+CR3_REGISTER = "rbp"
 
 RESULT_NOT_RUNNABLE = "not_runnable"
 NEVER_BACK = "the guest did not come back by itself"
@@ -114,7 +117,7 @@ def rounds_of(case):
     """[(steps before it, accesses)]: the guest makes the accesses of a round, VMX root operation the steps between two."""
     rounds, steps, accesses = [], [], []
     for entry in case.get("accesses", []):
-        if entry["type"] in ACCESS_TYPES:
+        if entry["type"] in ACCESS_TYPES + GUEST_STEPS:
             accesses.append(entry)
             continue
         if accesses:
@@ -125,7 +128,7 @@ def rounds_of(case):
 
 
 def data_of(accesses):
-    return [access for access in accesses if access["type"] != "fetch"]
+    return [access for access in accesses if access["type"] in ("read", "write", "rmw")]
 
 
 # ---- Which pages a guest may change ----
@@ -194,6 +197,21 @@ class Reach:
             return self.tables(linear, cr3, 1, 10, 4)
         return self.tables(linear & 0x3fffffff, self.field(0x280a + 2 * (linear >> 30)), 1, 9, 8)
 
+    def after(self, changes):
+        """The same with words changed."""
+        other = copy.copy(self)
+        other.changes = {**self.changes, **changes}
+        return other
+
+    def stored(self, access):
+        """What a write that crosses no quadword stores: {address: quadword}."""
+        gpa = self.guest(number(access["linear"]))
+        hpa = None if gpa is None else self.ept(gpa)
+        if hpa is None or (hpa & 7) + access["size"] > 8:
+            return {}
+        shift, mask = 8 * (hpa & 7), (1 << 8 * access["size"]) - 1
+        return {hpa & ~7: self.word(hpa & ~7) & ~(mask << shift) | (number(access["value"]) & mask) << shift}
+
     def pages(self, linear, size):
         found = set()
         for address in (linear, linear + size - 1):
@@ -208,15 +226,17 @@ def touched_pages(layout, case, changes, fields):
     reach = Reach(layout, case, dict(changes), fields)
     pages = layout.template_pages[case["memory"][0]] | {address & ~(PAGE - 1) for address in changes}
     pages |= {fields.get(field, 0) & FRAME for field in PAGE_FIELDS}
+    # What was cached before a change may be used after it.
+    seen = [reach]
     for steps, accesses in rounds_of(case):
-        pokes = [step for step in steps if step["type"] == "poke"]
-        pages |= {number(poke["address"]) & ~(PAGE - 1) for poke in pokes}
-        # What was cached before a poke may be used after it.
-        before = Reach(layout, case, dict(reach.changes), fields)
-        reach.changes.update({number(poke["address"]): number(poke["value"]) for poke in pokes})
-        for access in accesses:
-            for now in (before, reach):
+        for poke in (step for step in steps if step["type"] == "poke"):
+            pages |= {number(poke["address"]) & ~(PAGE - 1)}
+            seen.append(seen[-1].after({number(poke["address"]): number(poke["value"])}))
+        for access in (access for access in accesses if access["type"] in ACCESS_TYPES):
+            for now in seen:
                 pages |= now.pages(number(access["linear"]), access["size"])
+            if access["type"] == "write" and len(rounds_of(case)[0][1]) > 2:
+                seen.append(seen[-1].after(seen[-1].stored(access)))
     if "linear" in case.get("instruction", {}):
         pages |= reach.pages(number(case["instruction"]["linear"]), PAGE)
     return {page for page in pages if layout.is_usable(page)} - layout.regions
@@ -229,6 +249,9 @@ def refuse_round(layout, steps, accesses):
         return "a round of accesses does not begin with the fetch of an instruction"
     if len(data_of(accesses)) > len(ACCESS_REGISTERS):
         return "more data accesses than registers for them"
+    for step in accesses:
+        if step["type"] == "invlpg" and step["linear"] not in (access["linear"] for access in data_of(accesses)):
+            return "INVLPG of an address that no access of its round has in a register"
     for step in steps:
         if step["type"] not in ROUND_STEPS:
             return f"no such access: {step['type']}"
@@ -306,6 +329,9 @@ def access_registers(accesses):
     for access, (address, value) in zip(data_of(accesses), ACCESS_REGISTERS):
         registers[address] = number(access["linear"])
         registers[value] = number(access.get("value", 0))
+    for step in accesses:
+        if step["type"] == "mov_to_cr3":
+            registers[CR3_REGISTER] = number(step["value"])
     return registers
 
 

@@ -6,9 +6,10 @@ import generate_access
 import generate_entry
 import generate_instructions
 import generate_intercept
+import generate_stale
 
-KINDS = ("access", "entry", "intercept", "instructions")
-ONE_BY_ONE = {"access": generate_access, "intercept": generate_intercept, "instructions": generate_instructions}
+KINDS = ("access", "stale", "entry", "intercept", "instructions")
+ONE_BY_ONE = {"access": generate_access, "stale": generate_stale, "intercept": generate_intercept, "instructions": generate_instructions}
 
 
 def generate(header, seed, kind, count, entry_states):

@@ -70,10 +70,18 @@ def finish(header, table, prediction):
     if prediction.case["kind"] != "instructions":
         predict_entry(header, table, prediction)
     answer = prediction.record["expect"]
-    if isinstance(answer, dict) and "any_of" not in answer and not answers.is_missing(answer):
-        used, answer = table.correct(header, prediction.record, answer)
-        prediction.ids |= used
-    prediction.answer = prediction.restore_memory(header, answer)
+    if isinstance(answer, dict) and "any_of" in answer and prediction.case["kind"] == "access":
+        answer = {"any_of": [correct(header, table, prediction, one) for one in answer["any_of"]]}
+    elif isinstance(answer, dict) and "any_of" not in answer and not answers.is_missing(answer):
+        answer = correct(header, table, prediction, answer)
+    prediction.answer = answer
+
+
+def correct(header, table, prediction, answer):
+    """One answer, as the engine words it."""
+    used, answer = table.correct(header, prediction.record, answer)
+    prediction.ids |= used
+    return prediction.restore_memory(header, answer)
 
 
 def predict(model, header, engine, cases):

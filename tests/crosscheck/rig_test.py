@@ -71,6 +71,20 @@ class Deviations(unittest.TestCase):
         self.assertEqual(deviations.TABLES["bochs"].ids(), {name for name in described if described[name]["engine"] == "bochs"})
 
 
+def ignoring(case, types):
+    """The case with steps that do nothing in place of these."""
+    accesses = list(case.get("accesses", []))
+    for index, step in enumerate(accesses):
+        if step["type"] in types:
+            # An instruction that fails; of the guest, nothing but its fetch.
+            accesses[index] = {**step, "scope": "0x9"} if "scope" in step else accesses[index - 1]
+    return {**case, "accesses": accesses}
+
+
+def most_stale(answer):
+    return answers.alternatives(answer)[-1]
+
+
 class WithModel(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -89,7 +103,7 @@ class WithModel(unittest.TestCase):
         for kind in generate.KINDS:
             cases = self.cases(kind)
             given = self.model.run(self.header, cases)
-            counted = verdicts.count(verdicts.judge(self.model, self.header, "model", cases, given))[kind]
+            counted = verdicts.count(verdicts.judge(self.model, self.header, "model", cases, given))[cases[0]["kind"]]
             self.assertEqual(counted[verdicts.DIFFERS], 0, kind)
             self.assertGreater(counted[verdicts.AGREES], 140, kind)
 
@@ -106,6 +120,40 @@ class WithModel(unittest.TestCase):
             for one, case in zip(judged, cases):
                 if one.kind == verdicts.DEVIATES:
                     self.assertIn(case.get("deviates"), one.ids, case["id"])
+
+    def judged_stale(self, ignored):
+        """Verdicts on an engine that uses what is cached as long as it may, and does not do `ignored` steps."""
+        cases = self.cases("stale", 400)
+        given = [most_stale(answer) for answer in self.model.run(self.header, [ignoring(case, ignored) for case in cases])]
+        return verdicts.judge(self.model, self.header, "model", cases, given)
+
+    def test_caches_may_answer_as_long_as_nothing_invalidates_them(self):
+        judged = self.judged_stale(())
+        self.assertEqual([one.case["id"] for one in judged if one.kind == verdicts.DIFFERS], [])
+        self.assertGreater(verdicts.allowed(judged)["not the first"], 100)
+
+    def test_an_engine_that_ignores_an_invalidation_is_found(self):
+        for ignored in ("invept", "invvpid", "invlpg", "mov_to_cr3"):
+            found = [one.case for one in self.judged_stale((ignored,)) if one.kind == verdicts.DIFFERS]
+            self.assertGreater(len(found), 0, ignored)
+            self.assertTrue(all(ignored in [step["type"] for step in case["accesses"]] for case in found), ignored)
+
+    def test_an_engine_that_caches_what_is_not_present_is_found(self):
+        """Rights that come are seen at once where there was no translation, and may be seen late where there was one."""
+        base = self.cases("stale", 1)[0]
+        case = {**base, "vmcs": ["unpaged32", {"0x681e": "0x2009300"}],
+                "memory": ["base", {"0x2009300": "0xc1010f038a", "0x3020ff8": "0x3ffff431"}],
+                "accesses": [{"type": "fetch", "linear": "0x2009300", "size": 2},
+                             {"type": "read", "linear": "0x7ffff000", "size": 1},
+                             {"type": "poke", "address": "0x3020ff8", "value": "0x3ffff433"},
+                             {"type": "fetch", "linear": "0x2009040", "size": 2},
+                             {"type": "write", "linear": "0x7ffff000", "size": 1, "value": "0x1"}]}
+        late = self.model.run(self.header, [case])[0]
+        self.assertEqual([one["result"] for one in late["any_of"]], ["complete", "exit"])
+        case["accesses"] = [{**case["accesses"][0], "linear": "0x20090c0", "size": 1}, *case["accesses"][2:]]
+        case["memory"][1]["0x3020ff8"] = "0x3ffff430"
+        case["vmcs"][1]["0x681e"] = "0x20090c0"
+        self.assertEqual(self.model.run(self.header, [case])[0]["result"], "complete")
 
     def test_a_wrong_answer_is_a_difference(self):
         cases = self.cases("intercept", 20)

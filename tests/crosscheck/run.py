@@ -140,7 +140,10 @@ class Run:
             piece = cases[start:start + CHUNK]
             given = self.engine.run(self.header, piece, lambda done, start=start: progress_line(
                 f"{self.engine.name} {self.engine.model}: {kind}: {start + done} of {len(cases)}"))
-            self.verdicts += verdicts.judge(self.model, self.header, self.engine.name, piece, given)
+            judged = verdicts.judge(self.model, self.header, self.engine.name, piece, given)
+            for verdict in judged:
+                verdict.group = kind if kind in generate.KINDS else verdict.group
+            self.verdicts += judged
         end_progress()
 
     def differing(self):
@@ -158,6 +161,7 @@ def report(run, options):
     unseen = sorted(known - seen.keys()) if options.require_deviations else []
     result = {"engine": run.engine.name, "version": run.engine.version, "model": run.engine.model,
               "seed": run.header["source"].get("seed"), "kinds": counts, "deviations": dict(sorted(seen.items())),
+              "allowed": verdicts.allowed([one for one in run.verdicts if one.group == "stale"]),
               "unseen": unseen, "not_run": not_run(run.verdicts),
               "differences": [{"id": one.case["id"], "reasons": one.reasons} for one in run.differing()]}
     if options.json:
@@ -179,6 +183,8 @@ def print_report(result):
         print(f"{name}: seed {result['seed']}: {kind}: {sum(counted.values())} cases, " +
               ", ".join(f"{counted[verdict]} {verdict}" for verdict in
                         (verdicts.AGREES, verdicts.DEVIATES, verdicts.DIFFERS, verdicts.NOT_RUN)))
+    if result["allowed"]:
+        print("    stale: answers that caches allow: " + ", ".join(f"{what}: {n}" for what, n in result["allowed"].items()))
     for identity, cases in result["deviations"].items():
         print(f"    {identity}: {cases}")
     for reason, cases in result["not_run"].items():

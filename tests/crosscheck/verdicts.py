@@ -16,9 +16,11 @@ AGREES, DEVIATES, DIFFERS, NOT_RUN = "agrees", "deviates", "differs", "not run"
 class Verdict:
     """One case. `ids`: the deviations behind it."""
 
-    def __init__(self, prediction, answer, kind, reasons):
+    def __init__(self, header, prediction, answer, kind, reasons):
+        self.header = header
         self.prediction, self.answer, self.kind, self.reasons = prediction, answer, kind, reasons
         self.ids = sorted(prediction.ids) if kind == DEVIATES else []
+        self.group = prediction.case["kind"]  # under which it is counted
 
     @property
     def case(self):
@@ -60,11 +62,12 @@ def strays(header, prediction):
     """A mutated mapping led a fetch to other bytes than the instruction that the experiment is about."""
     if prediction.case["kind"] != "access":
         return False
-    base = header["memory"]["base"]
+    words = vectors.words(header, prediction.case)
     fetches = [access for access in prediction.case["accesses"] if access["type"] == "fetch"]
     for access, fetched in zip(fetches, prediction.record.get("trace", {}).get("fetched", [])):
         linear, size = vectors.number(access["linear"]), access["size"]
-        code = vectors.number(base.get(hex(templates.CODE_PAGE + linear % 0x1000), "0x0"))
+        place = templates.CODE_PAGE + linear % 0x1000
+        code = (words.get(place & ~7, 0) | words.get((place & ~7) + 8, 0) << 64) >> 8 * (place & 7)
         if linear & ~0xFFF not in (templates.CODE_PAGE, 0x400000):
             code = int.from_bytes(bytes.fromhex(templates.VMCALL_BYTES), "little")
         if vectors.number(fetched) != code & ((1 << 8 * size) - 1):
@@ -93,17 +96,30 @@ def judge(model, header, engine, cases, given):
     if sequences:
         verdicts = judge_sequences(model, header, engine, [predictions[i] for i in sequences], [given[i] for i in sequences])
         found.update(zip(sequences, verdicts))
-    return [Verdict(predictions[index], given[index], *found[index]) for index in range(len(cases))]
+    return [Verdict(header, predictions[index], given[index], *found[index]) for index in range(len(cases))]
 
 
 def count(verdicts):
     """{kind of experiment: {verdict: cases}}"""
     counts = {}
     for verdict in verdicts:
-        counts.setdefault(verdict.case["kind"], collections.Counter())[verdict.kind] += 1
+        counts.setdefault(verdict.group, collections.Counter())[verdict.kind] += 1
     return counts
 
 
 def deviations_seen(verdicts):
     """{id of a deviation: cases}"""
     return collections.Counter(name for verdict in verdicts for name in verdict.ids)
+
+
+def allowed(verdicts):
+    """How many answers were lawful, in cases that were run: {"one": cases, "several": cases, "not the first": answers}"""
+    counts = collections.Counter()
+    for verdict in verdicts:
+        lawful = verdict.prediction.answer
+        if verdict.kind in (DIFFERS, NOT_RUN) or not isinstance(lawful, dict):
+            continue
+        counts["several" if "any_of" in lawful else "one"] += 1
+        initial = vectors.words(verdict.header, verdict.case)
+        counts["not the first"] += bool(answers.differences(answers.alternatives(lawful)[0], verdict.answer, initial))
+    return dict(counts)
