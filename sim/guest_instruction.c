@@ -197,6 +197,65 @@ static uint64_t information(enum vmxc_instruction_layout layout, unsigned identi
     return 0;
 }
 
+/* ---- What of it is undefined ---- */
+
+#define UNDEFINED_ADDRESS VMXC_BITS(6, 2)   /* between scale and address size */
+#define UNDEFINED_MIDDLE  VMXC_BITS(14, 11) /* between operand size and segment */
+#define MEMORY_ONLY                                                            \
+    (VMXC_INSTRUCTION_SCALE | VMXC_INSTRUCTION_ADDRESS_SIZE |                  \
+     VMXC_INSTRUCTION_SEGMENT | VMXC_INSTRUCTION_INDEX |                       \
+     VMXC_INSTRUCTION_NO_INDEX | VMXC_INSTRUCTION_BASE | VMXC_INSTRUCTION_NO_BASE)
+
+static uint64_t undefined_of_memory(const struct vmxsim_operands *operands)
+{
+    return (operands->no_index ? VMXC_INSTRUCTION_SCALE | VMXC_INSTRUCTION_INDEX : 0) |
+           (operands->no_base ? VMXC_INSTRUCTION_BASE : 0);
+}
+
+static uint64_t undefined_of_either(const struct vmxsim_operands *operands)
+{
+    return VMXC_BIT(2) | UNDEFINED_MIDDLE |
+           (operands->register_form ? MEMORY_ONLY
+                                    : undefined_of_memory(operands) | VMXC_INSTRUCTION_REG1);
+}
+
+/* In 64-bit mode the operand size of LGDT and the like is undefined. */
+static uint64_t undefined(enum vmxc_instruction_layout layout,
+                          const struct vmxsim_operands *operands, bool mode_64bit)
+{
+    switch (layout) {
+    case VMXC_INSTRUCTION_LAYOUT_NONE:
+    case VMXC_INSTRUCTION_LAYOUT_STRING:
+    case VMXC_INSTRUCTION_LAYOUT_REGISTER:
+    case VMXC_INSTRUCTION_LAYOUT_XMM:
+    case VMXC_INSTRUCTION_LAYOUT_COUNT:
+        break;
+    case VMXC_INSTRUCTION_LAYOUT_MEMORY:
+        return undefined_of_memory(operands) | UNDEFINED_ADDRESS | UNDEFINED_MIDDLE |
+               VMXC_BITS(31, 28);
+    case VMXC_INSTRUCTION_LAYOUT_MEMORY_REG2:
+        return undefined_of_memory(operands) | UNDEFINED_ADDRESS | UNDEFINED_MIDDLE;
+    case VMXC_INSTRUCTION_LAYOUT_GDTR_IDTR:
+        return undefined_of_memory(operands) | UNDEFINED_ADDRESS | VMXC_BITS(14, 12) |
+               VMXC_BITS(31, 30) | (mode_64bit ? VMXC_INSTRUCTION_TABLE_SIZE_32 : 0);
+    case VMXC_INSTRUCTION_LAYOUT_LDTR_TR:
+        return undefined_of_either(operands) | VMXC_BITS(31, 30);
+    case VMXC_INSTRUCTION_LAYOUT_RANDOM:
+        return ~(VMXC_INSTRUCTION_REG1 | VMXC_INSTRUCTION_RANDOM_SIZE);
+    case VMXC_INSTRUCTION_LAYOUT_VMREAD:
+        return undefined_of_either(operands);
+    }
+    return 0;
+}
+
+/* A displacement has as many bits as the address. */
+static uint64_t undefined_displacement(const struct vmxsim_operands *operands)
+{
+    static const uint64_t defined[] = {UINT16_MAX, UINT32_MAX, UINT64_MAX};
+
+    return operands->register_form ? 0 : ~defined[operands->address_size];
+}
+
 void vmxsim_guest_describe(struct vmxsim_outcome *outcome, enum vmxc_instruction_layout layout,
                            unsigned identity, const struct vmxsim_operands *operands)
 {
@@ -207,6 +266,7 @@ void vmxsim_guest_describe(struct vmxsim_outcome *outcome, enum vmxc_instruction
     outcome->instruction_info_defined = true;
     outcome->instruction_info = (uint32_t)information(layout, identity, operands);
     outcome->qualification = random || operands->register_form ? 0 : operands->displacement;
+    outcome->qualification_undefined = random ? 0 : undefined_displacement(operands);
 }
 
 /* ---- Instructions ---- */
@@ -280,6 +340,9 @@ static enum vmxc_status execute(struct walk *walk, const struct instruction *ins
                                                              : VMXSIM_RULE_EXIT_CONTROL,
                             instruction->reason, 0);
     vmxsim_guest_describe(walk->outcome, instruction->layout, instruction->identity, operands);
+    if (walk->outcome->instruction_info_defined)
+        walk->outcome->instruction_info_undefined =
+            (uint32_t)undefined(instruction->layout, operands, walk->cpu->guest.mode_64bit);
     return VMXC_OK;
 }
 
@@ -394,6 +457,8 @@ static enum vmxc_status extended_state(struct vmxsim_cpu *cpu, uint16_t reason, 
         return vmxsim_guest_complete(&walk);
     (void)vmxsim_guest_exit(&walk, VMXSIM_RULE_EXIT_XSS_BITMAP, reason, 0);
     vmxsim_guest_describe(outcome, shape.layout, 0, operands);
+    outcome->instruction_info_undefined =
+        (uint32_t)undefined(shape.layout, operands, cpu->guest.mode_64bit);
     return VMXC_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/exit_reason.h"
 #include "vmxcore/defs/paging.h"
+#include "vmxsim/guest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -161,6 +162,61 @@ static json_t *exception_of(const struct vmxsim_outcome *outcome)
     return exception;
 }
 
+/* ---- Instructions ---- */
+
+static void add_guest_register(const struct vmxsim_vector_file *file, json_t *answer,
+                               const char *key, uint32_t encoding)
+{
+    uint64_t value = 0;
+    const bool known = vmxsim_guest_get(file->cpu, encoding, &value) == VMXC_OK;
+
+    add_hex(answer, key, known, value);
+}
+
+static void add_completion(const struct vmxsim_vector_file *file, json_t *answer,
+                           const json_t *instruction, const struct vmxsim_outcome *outcome)
+{
+    add_hex(answer, "value", vmxsim_reads_register(instruction), outcome->value);
+    add_guest_register(file, answer, "cr0", VMXC_VMCS_GUEST_CR0);
+    add_guest_register(file, answer, "cr3", VMXC_VMCS_GUEST_CR3);
+    add_guest_register(file, answer, "cr4", VMXC_VMCS_GUEST_CR4);
+}
+
+/* Undefined bits are open. */
+static void add_exit_of_instruction(json_t *answer, uint64_t length,
+                                    const struct vmxsim_outcome *outcome)
+{
+    json_t *const open = json_object();
+
+    add_number(answer, "instruction_length", vmxsim_exit_has_length(outcome), length);
+    add_hex(answer, "instruction_info", outcome->instruction_info_defined,
+            outcome->instruction_info);
+    add_hex(answer, "guest_linear", outcome->guest_linear_valid, outcome->guest_linear);
+    add_hex(open, "instruction_info", outcome->instruction_info_undefined != 0,
+            outcome->instruction_info_undefined);
+    add_hex(open, "qualification", outcome->qualification_undefined != 0,
+            outcome->qualification_undefined);
+    if (json_object_size(open) != 0)
+        (void)json_object_set(answer, "open", open);
+    json_decref(open);
+}
+
+/* What version 2 says of the execution of an instruction whose length is known. */
+static void add_instruction(const struct vmxsim_vector_file *file, json_t *answer,
+                            const json_t *instruction, const struct vmxsim_outcome *outcome)
+{
+    uint64_t length = 0;
+
+    if (!vmxsim_checked_find(instruction, "length", &length))
+        return;
+    if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        add_completion(file, answer, instruction, outcome);
+    else if (outcome->kind == VMXSIM_OUTCOME_VM_EXIT)
+        add_exit_of_instruction(answer, length, outcome);
+}
+
+/* ---- Values and memory ---- */
+
 /* Little-endian bytes as a hexadecimal string of any length. */
 static json_t *wide_hex(const uint8_t *bytes, size_t size)
 {
@@ -276,5 +332,7 @@ void vmxsim_answer_outcome(struct vmxsim_vector_file *file, const struct vmxsim_
         trace_entries(file, trail);
     if (trail != NULL)
         add_memory(file, answer, outcome, type, trail);
+    if (trail == NULL)
+        add_instruction(file, answer, json_object_get(vector->value, "instruction"), outcome);
     vmxsim_answer(file, answer);
 }

@@ -335,16 +335,39 @@ static enum vmxc_status check_io_size(const struct vmxsim_vector_file *file,
         .name = (key), .type = VMXSIM_SCHEMA_BOOL, .optional = true \
     }
 
+/* What an exit says of the instruction, since version 2. */
+static enum vmxc_status check_code(const struct vmxsim_vector_file *file,
+                                   const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    uint64_t value;
+
+    if (file->version < 2)
+        return vmxsim_json_fail(at, error, "unknown key, or one that has no place here");
+    return vmxsim_json_count(at, 0, 15, &value, error);
+}
+
+#define KEY_CODE(key)                                                                      \
+    {                                                                                      \
+        .name = (key), .type = VMXSIM_SCHEMA_CUSTOM, .check = check_code, .optional = true \
+    }
+#define KEY_LENGTH KEY_CODE("length")
+
+static const struct vmxsim_schema_key guest_rdmsr_keys[] = {KEY_OP, KEY_MSR, KEY_LENGTH};
+static const struct vmxsim_schema_key guest_wrmsr_keys[] = {KEY_OP, KEY_MSR, HEX("value"),
+                                                            KEY_LENGTH};
 static const struct vmxsim_schema_key rdmsr_keys[] = {KEY_OP, KEY_MSR};
 static const struct vmxsim_schema_key wrmsr_keys[] = {KEY_OP, KEY_MSR, HEX("value")};
 static const struct vmxsim_schema_key io_keys[] = {KEY_OP, KEY_PORT, CUSTOM("size", check_io_size),
-                                                   KEY_FLAG("immediate")};
+                                                   KEY_FLAG("immediate"), KEY_LENGTH};
 static const struct vmxsim_schema_key string_io_keys[] = {
     KEY_OP,
     KEY_PORT,
     CUSTOM("size", check_io_size),
     HEX("linear"),
     KEY_FLAG("rep"),
+    KEY_LENGTH,
+    KEY_CODE("address_size"),
+    KEY_CODE("segment"),
     {.name = "count", .type = VMXSIM_SCHEMA_COUNT, .max = UINT32_MAX, .optional = true}};
 
 /* ---- Kind `instructions` ---- */
@@ -372,7 +395,7 @@ static const struct vmxsim_schema_key fill_keys[] = {KEY_OP,
 /* ---- Operations of a guest, of VMX root operation ---- */
 
 static const struct operation guest_operations[] = {
-    {"rdmsr", VMXSIM_SCHEMA(rdmsr_keys)},   {"wrmsr", VMXSIM_SCHEMA(wrmsr_keys)},
+    {"rdmsr", VMXSIM_SCHEMA(guest_rdmsr_keys)},   {"wrmsr", VMXSIM_SCHEMA(guest_wrmsr_keys)},
     {"in", VMXSIM_SCHEMA(io_keys)},         {"out", VMXSIM_SCHEMA(io_keys)},
     {"ins", VMXSIM_SCHEMA(string_io_keys)}, {"outs", VMXSIM_SCHEMA(string_io_keys)},
 };
@@ -411,7 +434,13 @@ static enum vmxc_status check_guest_instruction(const struct vmxsim_vector_file 
                                                 const struct vmxsim_json *at,
                                                 struct vmxsim_error *error)
 {
+    const char *const op = json_string_value(json_object_get(at->value, "op"));
+    const struct vmxsim_schema *const named =
+        file->version >= 2 && op != NULL ? vmxsim_named_instruction_schema(op) : NULL;
     struct vmxsim_json count;
+
+    if (named != NULL)
+        return vmxsim_schema_check_object(file, at, named, error);
     VMXC_TRY(check_operation(file, at, guest_operations, COUNT_OF(guest_operations), error));
     if (json_is_true(json_object_get(at->value, "rep")))
         return vmxsim_json_member(at, "count", &count, error);
@@ -464,6 +493,34 @@ static enum vmxc_status check_trace(const struct vmxsim_vector_file *file,
     return vmxsim_json_is_object(at, error);
 }
 
+/* General-purpose registers at the guest's first instruction: for engines that execute it. */
+static enum vmxc_status check_registers(const struct vmxsim_vector_file *file,
+                                        const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    const char *key;
+    json_t *value;
+    uint64_t number;
+
+    if (file->version < 2)
+        return vmxsim_json_fail(at, error, "belongs to version 2 of the format");
+    VMXC_TRY(vmxsim_json_is_object(at, error));
+    VMXC_TRY(vmxsim_json_only_keys(at, names, COUNT_OF(names), error));
+    json_object_foreach(at->value, key, value)
+    {
+        const struct vmxsim_json child = vmxsim_json_child(at, key, value);
+        VMXC_TRY(vmxsim_json_hex(&child, UINT64_MAX, &number, error));
+    }
+    return VMXC_OK;
+}
+
+#define KEY_REGISTERS              \
+    {.name = "registers",          \
+     .type = VMXSIM_SCHEMA_CUSTOM, \
+     .check = check_registers,     \
+     .optional = true}
+
 #define COMMON_KEYS                                                                              \
     {.name = "id", .type = VMXSIM_SCHEMA_STRING, .min = 1},                                      \
         {.name = "kind", .type = VMXSIM_SCHEMA_STRING},                                          \
@@ -492,6 +549,7 @@ static const struct vmxsim_schema_key access_keys[] = {
     COMMON_KEYS,
     KEY_VMCS,
     CUSTOM("accesses", check_accesses),
+    KEY_REGISTERS,
     {.name = "pkru", .type = VMXSIM_SCHEMA_HEX, .max = UINT32_MAX, .optional = true},
 };
 static const struct vmxsim_schema_key entry_keys[] = {
@@ -504,6 +562,7 @@ static const struct vmxsim_schema_key intercept_keys[] = {
     COMMON_KEYS,
     KEY_VMCS,
     CUSTOM("instruction", check_guest_instruction),
+    KEY_REGISTERS,
 };
 static const struct vmxsim_schema_key instructions_keys[] = {
     COMMON_KEYS,

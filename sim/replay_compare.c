@@ -8,6 +8,7 @@
 
 #include "vmxcore/defs/exit_reason.h"
 #include "vmxcore/defs/paging.h"
+#include "vmxsim/guest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 struct comparison {
     struct vmxsim_vector_file *file;
     const json_t *expect, *open, *outer_open;
-    const json_t *accesses;
+    const json_t *accesses, *instruction;
     const struct vmxsim_outcome *outcome;
     struct vmxsim_text *differences;
 };
@@ -222,6 +223,37 @@ static void compare_fields(const struct comparison *comparison)
         compare_field(comparison, &fields[i]);
 }
 
+/* ---- Instructions ---- */
+
+static uint64_t guest_register(const struct comparison *comparison, uint32_t encoding)
+{
+    uint64_t value = 0;
+
+    return vmxsim_guest_get(comparison->file->cpu, encoding, &value) == VMXC_OK ? value : 0;
+}
+
+static void compare_instruction(const struct comparison *comparison)
+{
+    const struct vmxsim_outcome *const outcome = comparison->outcome;
+    const bool completes = outcome->kind == VMXSIM_OUTCOME_COMPLETE;
+    uint64_t length = 0;
+    const bool has_length = vmxsim_checked_find(comparison->instruction, "length", &length);
+    const struct field fields[] = {
+        {"instruction_length", PHRASE_DECIMAL, has_length && vmxsim_exit_has_length(outcome),
+         length},
+        {"instruction_info", PHRASE_HEX, outcome->instruction_info_defined,
+         outcome->instruction_info},
+        {"value", PHRASE_HEX, completes && vmxsim_reads_register(comparison->instruction),
+         outcome->value},
+        {"cr0", PHRASE_HEX, completes, guest_register(comparison, VMXC_VMCS_GUEST_CR0)},
+        {"cr3", PHRASE_HEX, completes, guest_register(comparison, VMXC_VMCS_GUEST_CR3)},
+        {"cr4", PHRASE_HEX, completes, guest_register(comparison, VMXC_VMCS_GUEST_CR4)},
+    };
+
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        compare_field(comparison, &fields[i]);
+}
+
 /* ---- Values ---- */
 
 static void compare_value(const struct comparison *comparison, size_t i, const char *expected)
@@ -313,6 +345,8 @@ static void compare(const struct comparison *comparison)
                                     .value = vmxsim_cpu_pml_index(comparison->file->cpu)};
     if (compare_result(comparison)) {
         compare_fields(comparison);
+        if (comparison->instruction != NULL)
+            compare_instruction(comparison);
         compare_values(comparison);
     }
     compare_field(comparison, &pml_index);
@@ -337,6 +371,7 @@ bool vmxsim_access_matches(struct vmxsim_vector_file *file, const struct vmxsim_
             .open = json_object_get(expect, "open"),
             .outer_open = json_object_get(vector->verdict, "open"),
             .accesses = json_object_get(vector->value, "accesses"),
+            .instruction = json_object_get(vector->value, "instruction"),
             .outcome = outcome,
             .differences = differences,
         });

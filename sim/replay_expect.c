@@ -31,6 +31,7 @@ static enum vmxc_status check_words(const struct vmxsim_vector_file *file,
 }
 
 static const struct vmxsim_schema_key open_keys[] = {
+    {.name = "instruction_info", .type = VMXSIM_SCHEMA_HEX, .max = UINT32_MAX, .optional = true},
     {.name = "qualification", .type = VMXSIM_SCHEMA_HEX, .max = UINT64_MAX, .optional = true},
     {.name = "memory", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_words, .optional = true},
 };
@@ -96,6 +97,35 @@ static const char *const vmfail_kinds[] = {"invalid", "valid", NULL};
 #define KEY_VECTOR        KEY_COUNT("vector", 0, UINT8_MAX)
 #define KEY_ERROR_CODE    KEY_HEX("error_code", UINT32_MAX)
 
+/* Keys of version 2. */
+#define KEY_SINCE_2(key, function) KEY_CUSTOM(key, function)
+
+static enum vmxc_status check_version(const struct vmxsim_vector_file *file,
+                                      const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    return file->version >= 2
+               ? VMXC_OK
+               : vmxsim_json_fail(at, error, "unknown key, or one of version 2 of the format");
+}
+
+static enum vmxc_status check_quadword(const struct vmxsim_vector_file *file,
+                                       const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    uint64_t value;
+
+    VMXC_TRY(check_version(file, at, error));
+    return vmxsim_json_hex(at, UINT64_MAX, &value, error);
+}
+
+static enum vmxc_status check_length(const struct vmxsim_vector_file *file,
+                                     const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    uint64_t value;
+
+    VMXC_TRY(check_version(file, at, error));
+    return vmxsim_json_count(at, 0, 15, &value, error);
+}
+
 static const struct vmxsim_schema_key complete_keys[] = {
     KEY_NAME("result"), KEY_CUSTOM("values", check_values), KEY_PML_INDEX, KEY_MEMORY, KEY_OPEN};
 static const struct vmxsim_schema_key exit_keys[] = {KEY_NAME("result"),
@@ -118,9 +148,22 @@ static const struct vmxsim_schema_key vmfail_keys[] = {
 static const struct vmxsim_schema_key entry_failure_keys[] = {KEY_NAME("result"), KEY_ENTRY_FAILURE,
                                                               KEY_QUALIFICATION, KEY_OPEN};
 static const struct vmxsim_schema_key bare_keys[] = {KEY_NAME("result")};
-static const struct vmxsim_schema_key intercept_exit_keys[] = {KEY_NAME("result"), KEY_EXIT_REASON,
-                                                               KEY_QUALIFICATION,  KEY_INTR_INFO,
-                                                               KEY_INTR_ERROR,     KEY_OPEN};
+static const struct vmxsim_schema_key intercept_exit_keys[] = {
+    KEY_NAME("result"),
+    KEY_EXIT_REASON,
+    KEY_QUALIFICATION,
+    KEY_INTR_INFO,
+    KEY_INTR_ERROR,
+    KEY_OPEN,
+    KEY_SINCE_2("guest_physical", check_quadword),
+    KEY_SINCE_2("guest_linear", check_quadword),
+    KEY_SINCE_2("instruction_length", check_length),
+    KEY_SINCE_2("instruction_info", check_quadword)};
+static const struct vmxsim_schema_key intercept_complete_keys[] = {
+    KEY_NAME("result"), KEY_SINCE_2("value", check_quadword), KEY_SINCE_2("cr0", check_quadword),
+    KEY_SINCE_2("cr3", check_quadword), KEY_SINCE_2("cr4", check_quadword)};
+static const struct vmxsim_schema_key intercept_exception_keys[] = {
+    KEY_NAME("result"), KEY_VECTOR, KEY_ERROR_CODE, KEY_HEX("cr2", UINT64_MAX)};
 
 /* Steps of kind `instructions`. */
 static const struct vmxsim_schema_key ok_keys[] = {KEY_NAME("status"), KEY_HEX("value", UINT64_MAX),
@@ -150,8 +193,9 @@ static const struct result entry_results[] = {
     {"entry_failure", VMXSIM_SCHEMA(entry_failure_keys)},
 };
 static const struct result intercept_results[] = {
-    {"complete", VMXSIM_SCHEMA(bare_keys)},
+    {"complete", VMXSIM_SCHEMA(intercept_complete_keys)},
     {"exit", VMXSIM_SCHEMA(intercept_exit_keys)},
+    {"guest_exception", VMXSIM_SCHEMA(intercept_exception_keys)},
 };
 static const struct result step_results[] = {
     {"ok", VMXSIM_SCHEMA(ok_keys)},
@@ -195,7 +239,8 @@ static enum vmxc_status check_exit_fields(const struct vmxsim_json *at, struct v
     if (!vmxsim_checked_find(at->value, "exit_reason", &reason))
         return VMXC_OK;
     VMXC_TRY(check_reason_for(at, "guest_physical", reason, violation, misconfiguration, error));
-    VMXC_TRY(check_reason_for(at, "guest_linear", reason, violation, misconfiguration, error));
+    if (reason != VMXC_EXIT_REASON_CR_ACCESS && reason != VMXC_EXIT_REASON_IO_INSTRUCTION)
+        VMXC_TRY(check_reason_for(at, "guest_linear", reason, violation, misconfiguration, error));
     VMXC_TRY(check_reason_for(at, "intr_info", reason, 0, 0, error));
     VMXC_TRY(check_reason_for(at, "intr_error_code", reason, 0, 0, error));
     if (reason == misconfiguration && vmxsim_json_find(at, "qualification", &qualification))

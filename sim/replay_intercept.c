@@ -25,6 +25,8 @@ static struct vmxsim_io read_io(const json_t *instruction, const char *op)
         .rep = json_is_true(json_object_get(instruction, "rep")),
         .count = number(instruction, "count"),
         .linear = number(instruction, "linear"),
+        .address_size = (uint8_t)number(instruction, "address_size"),
+        .segment = (uint8_t)number(instruction, "segment"),
     };
 }
 
@@ -33,6 +35,8 @@ static enum vmxc_status execute(struct vmxsim_cpu *cpu, const json_t *instructio
 {
     const char *const op = json_string_value(json_object_get(instruction, "op"));
 
+    if (vmxsim_is_named_instruction(instruction))
+        return vmxsim_run_named_instruction(cpu, instruction, outcome);
     if (strcmp(op, "rdmsr") == 0)
         return vmxsim_guest_rdmsr(cpu, (uint32_t)number(instruction, "msr"), outcome);
     if (strcmp(op, "wrmsr") == 0)
@@ -52,6 +56,7 @@ enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
 
     (void)visit;
     (void)context;
+    *verdict = VMXSIM_CASE_UNSUPPORTED;
     vmxsim_prepare_memory(file, json_object_get(vector->value, "memory"));
     if (file->run.failed)
         return vmxsim_error_set(error, VMXC_NO_MEMORY, "%s: no host memory left", file->document);
@@ -59,11 +64,18 @@ enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file *file,
         *verdict = vmxsim_entry_verdict(file, vector);
         return VMXC_OK;
     }
-    if (!vmxsim_prepare_guest(file, vector)) {
-        *verdict = VMXSIM_CASE_UNSUPPORTED;
+    if (!vmxsim_prepare_guest(file, vector))
+        return VMXC_OK;
+    switch (execute(file->cpu, json_object_get(vector->value, "instruction"), &outcome)) {
+    case VMXC_OK:
+        break;
+    case VMXC_UNSUPPORTED:
+        vmxsim_text_add(&file->reason, "what the instruction does is not modelled");
+        return VMXC_OK;
+    default:
+        vmxsim_text_add(&file->reason, "no guest can execute the instruction with these operands");
         return VMXC_OK;
     }
-    VMXC_TRY(execute(file->cpu, json_object_get(vector->value, "instruction"), &outcome));
     if (file->recording) {
         vmxsim_answer_outcome(file, vector, &outcome, VMXSIM_ACCESS_FETCH, NULL);
         *verdict = VMXSIM_CASE_AGREES;

@@ -414,8 +414,8 @@ END_TEST
 
 START_TEST(vmx_and_segment_instructions_need_protected_mode)
 {
-    static const enum vmxsim_instruction instructions[] = {ROW(VMCALL), ROW(VMXON), ROW(INVEPT),
-                                                           ROW(LLDT),   ROW(STR),   ROW(LTR)};
+    static const enum vmxsim_instruction instructions[] = {
+        ROW(VMLAUNCH), ROW(VMXON), ROW(INVEPT), ROW(LLDT), ROW(STR), ROW(LTR)};
     machine_set_mode(&machine, GUEST_NONE);
     VMXSIM_VMCS(&machine.vmcs, GUEST_CR0) &= ~VMXC_CR0_PE;
     set_secondary(VMXC_BIT(2));
@@ -430,10 +430,24 @@ START_TEST(compatibility_mode_has_no_vmx_instructions)
 {
     VMXSIM_VMCS(&machine.vmcs, GUEST_CS_ACCESS_RIGHTS) = 0xc09b;
     load();
-    struct vmxsim_outcome outcome = execute(ROW(VMCALL));
+    struct vmxsim_outcome outcome = execute(ROW(VMLAUNCH));
     expect_guest_fault(&outcome, UD);
     outcome = execute(ROW(CPUID));
     expect_guest_exit(&outcome, 10);
+}
+END_TEST
+
+START_TEST(a_guest_calls_from_any_mode)
+{
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CS_ACCESS_RIGHTS) = 0xc09b;
+    load();
+    struct vmxsim_outcome outcome = execute(ROW(VMCALL));
+    expect_guest_exit(&outcome, 18);
+    machine_set_mode(&machine, GUEST_NONE);
+    VMXSIM_VMCS(&machine.vmcs, GUEST_CR0) &= ~VMXC_CR0_PE;
+    load();
+    outcome = execute(ROW(VMCALL));
+    expect_guest_exit(&outcome, 18);
 }
 END_TEST
 
@@ -758,6 +772,7 @@ int main(void)
     tcase_add_loop_test(table, cr4_restricts_instructions_before_the_exit, 0, COUNT(restrictions));
     tcase_add_loop_test(table, vmx_and_segment_instructions_need_protected_mode, 0, 6);
     tcase_add_test(table, compatibility_mode_has_no_vmx_instructions);
+    tcase_add_test(table, a_guest_calls_from_any_mode);
     add(suite, table);
 
     tcase_add_loop_test(information, memory_operands_are_described, 0, COUNT(memory_forms));

@@ -98,6 +98,8 @@ struct vmxsim_outcome {
     uint32_t interruption_error_code;
     bool instruction_info_defined;
     uint32_t instruction_info;
+    uint32_t instruction_info_undefined; /* bits that the manual leaves undefined; 0 here */
+    uint64_t qualification_undefined;    /* the same, beyond the address size of an operand */
 
     uint64_t value; /* what a completed MOV from a control or debug register, or SMSW, read */
 

@@ -11,6 +11,7 @@
  *     replay_stale.c    steps between its accesses, and the answers that caches allow
  *     replay_entry.c    VM entries: kind `entry`, and before the accesses of kind `access`
  *     replay_intercept.c  runs a case of kind `intercept`
+ *     replay_guest.c    instructions that such a case names
  *     replay_instructions.c  runs a case of kind `instructions`, step by step
  *     replay_compare.c  compares what it came to
  *     replay_record.c   the file again, with the model's answers
@@ -328,6 +329,20 @@ json_t *vmxsim_open_of(const struct vmxsim_vector_file *file, const struct vmxsi
 bool vmxsim_access_matches(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
                            const struct vmxsim_outcome *outcome, uint64_t *matched);
 #define VMXSIM_MOST_ALTERNATIVES 64u
+
+/* ---- Instructions of a guest, named (version 2) ---- */
+
+/* The keys of `instruction` with this `op`; NULL: there is no such instruction. */
+const struct vmxsim_schema *vmxsim_named_instruction_schema(const char *op);
+bool vmxsim_is_named_instruction(const json_t *instruction);
+/* Errors: those of guest.h. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_named_instruction(struct vmxsim_cpu *cpu,
+                                                              const json_t *instruction,
+                                                              struct vmxsim_outcome *outcome);
+/* The VM exit is due to the execution of the instruction. */
+bool vmxsim_exit_has_length(const struct vmxsim_outcome *outcome);
+/* The instruction gives a general-purpose register the value of the outcome. */
+bool vmxsim_reads_register(const json_t *instruction);
 
 /* ---- Accesses while translations change ---- */
 

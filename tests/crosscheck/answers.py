@@ -29,9 +29,10 @@ def merge_open(answer, more):
         merged["memory"][key] = vectors.hexadecimal(before | vectors.number(mask))
     if not merged["memory"]:
         del merged["memory"]
-    bits = vectors.number(own.get("qualification", "0x0")) | vectors.number(more.get("qualification", "0x0"))
-    if bits:
-        merged["qualification"] = vectors.hexadecimal(bits)
+    for key in ("qualification", "instruction_info"):
+        bits = vectors.number(own.get(key, "0x0")) | vectors.number(more.get(key, "0x0"))
+        if bits:
+            merged[key] = vectors.hexadecimal(bits)
     return {**answer, "open": merged}
 
 
@@ -65,7 +66,7 @@ def single_differences(a, b, initial):
         return [f"{name}: {a.get(name)} and {b.get(name)}"]
     found = []
     for key in a.keys() & b.keys() - {"memory", "open", "why"}:
-        if key == "qualification":
+        if key in ("qualification", "instruction_info"):
             mask = open_mask(a, key) | open_mask(b, key)
             if not differing_bits(a[key], b[key], mask):
                 continue

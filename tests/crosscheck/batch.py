@@ -14,7 +14,7 @@ import struct
 MAGIC = b"vmxbatch"
 VERSION = 2
 KIND_GUEST, KIND_INSTRUCTIONS, KIND_CAPTURE, KIND_EXAMPLE = range(4)
-FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY, FLAG_LANDING = 1, 2, 4, 8
+FLAG_LAUNCHED, FLAG_RESUME, FLAG_REPORT_MEMORY, FLAG_LANDING, FLAG_REPORT_REGISTERS = 1, 2, 4, 8, 16
 
 PAGE = 0x1000
 MASK64 = (1 << 64) - 1
@@ -407,11 +407,17 @@ def own_landing(layout, case, changes, fields):
     return pair if places and not places & used and all(map(layout.is_usable, places)) else None
 
 
+def reports_registers(case):
+    """Of an instruction whose length is known the answer says what it has changed."""
+    return "length" in case.get("instruction", {})
+
+
 def encode_guest(pages, case):
     layout = pages.layout
     fields = layout.fields_of(case)
     changes = with_immediate(layout, case, numbers(case["memory"][1]), fields)
     flags = FLAG_REPORT_MEMORY if case["kind"] == "access" else 0
+    flags |= FLAG_REPORT_REGISTERS if reports_registers(case) else 0
     flags |= FLAG_LAUNCHED if case.get("launch_state") == "launched" else 0
     flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
     landing = own_landing(layout, case, changes, fields)
@@ -521,6 +527,8 @@ def parse_line(line):
         elif key == "m":
             pairs = (pair.split(":") for pair in value.split(","))
             memory = {int(word, 16) << 3: int(bits, 16) for word, bits in pairs}
+        elif key == "g":
+            values["g"] = [int(part, 16) for part in value.split(":")]
         elif key == "w":  # registers at the end of a round that another followed
             words = (int(part, 16) for part in value.split(":"))
             values.setdefault("w", []).append(dict(zip(("rax", "rcx", "rdx"), words)))
@@ -632,19 +640,42 @@ def decode_entry(layout, case, word, values, memory):
     return decode_failure(word, values) or {"result": "entered"}
 
 
+READS_REGISTER = ("mov_from_cr", "mov_from_dr", "smsw")
+# Exits that are not due to the execution of an instruction.
+EVENT_EXITS = (0, 48, 49)
+
+
+def decode_completion(instruction, values):
+    answer = {"result": "complete", **{name: hexadecimal(values[name]) for name in ("cr0", "cr3", "cr4")}}
+    if instruction["op"] in READS_REGISTER:
+        answer["value"] = hexadecimal(values["rsp"] if instruction["gpr"] == 4 else values["g"][instruction["gpr"]])
+    return answer
+
+
+def add_instruction(instruction, answer, values):
+    """What an exit says of the instruction. The rig names instructions, so that it is known what the fields hold."""
+    if answer["exit_reason"] not in EVENT_EXITS:
+        answer["instruction_length"] = values["il"]
+        answer["instruction_info"] = hexadecimal(values["in"])
+    if instruction["op"] in ("ins", "outs") and answer["exit_reason"] == 30 or \
+            instruction["op"] == "lmsw" and "linear" in instruction and answer["exit_reason"] == 28:
+        answer["guest_linear"] = hexadecimal(values["gl"])
+
+
 def decode_intercept(layout, case, word, values, memory):
     del memory
     failure = decode_failure(word, values)
     if failure:
         return failure
+    instruction = case["instruction"]
     if values["vi"] >> 31 & 1:
         return decode_guest_exception(values)
     if values["r"] & 0xffff == 18 and values["rip"] != layout.fields_of(case).get(FIELD_RIP, 0):
-        return {"result": "complete"}  # the VMCALL behind the instruction
+        # The VMCALL behind the instruction.
+        return decode_completion(instruction, values) if "length" in instruction else {"result": "complete"}
     answer = decode_exit(values)
-    if case["instruction"]["op"] == "code" and answer["result"] == "exit":
-        answer["instruction_length"] = values["il"]
-        answer["instruction_info"] = hexadecimal(values["in"])
+    if (instruction["op"] == "code" or "length" in instruction) and answer["result"] == "exit":
+        add_instruction(instruction, answer, values)
     return answer
 
 

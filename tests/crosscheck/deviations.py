@@ -13,12 +13,13 @@ and the prediction is the model's answer with all of them that apply. The texts 
 same ids. `record` below is a case with the model's `expect` and `trace`.
 """
 import answers
+import batch
 import header as templates
 import vectors
 
 SECONDARY, PRIMARY, EPTP, PML_ADDRESS, PML_INDEX, VE_ADDRESS = 0x401E, 0x4002, 0x201A, 0x200E, 0x812, 0x202A
-GUEST_CR0, GUEST_CR4, GUEST_RIP, GUEST_CS, GUEST_CS_ACCESS, GUEST_SS_ACCESS = 0x6800, 0x6804, 0x681E, 0x802, 0x4816, 0x4818
-EPTP_AD, CR0_WP, CR4_PKE, EFER_LMA = 1 << 6, 1 << 16, 1 << 22, 1 << 10
+GUEST_CR0, GUEST_CR3, GUEST_CR4, GUEST_RIP, GUEST_CS, GUEST_CS_ACCESS, GUEST_SS_ACCESS = 0x6800, 0x6802, 0x6804, 0x681E, 0x802, 0x4816, 0x4818
+EPTP_AD, CR0_WP, CR4_SMAP, CR4_PKE, EFER_LMA = 1 << 6, 1 << 16, 1 << 21, 1 << 22, 1 << 10
 EPT_ACCESSED, EPT_DIRTY = 1 << 8, 1 << 9
 PF_KEY, VECTOR_MC = 1 << 5, 18
 ENTRY_CONTROLS, GUEST_SS, UNUSABLE = 0x4012, 0x804, 1 << 16
@@ -279,6 +280,98 @@ def debug_exception_twice(header, record, answer):
     return {"result": "engine_reset"} if waits and fields.get(EXCEPTION_BITMAP, 0) & 2 else None
 
 
+# ---- Instructions of a guest ----
+
+RANDOM_SIZE, TABLE_SIZE_32 = 3 << 11, 1 << 11
+GENERAL_PROTECTION = "0x80000b0d"
+
+
+def named(record, *ops):
+    """The instruction, if it is one of these and the record has its length."""
+    instruction = record.get("instruction", {})
+    return instruction if isinstance(instruction, dict) and "length" in instruction and instruction["op"] in ops else None
+
+
+def is_16bit(record):
+    return record["vmcs"][0] in ("real", "v86")
+
+
+def random_operand_size(header, record, answer):
+    """RDRAND, RDSEED: the operand size is that of the code segment, whatever the prefix 66H says."""
+    instruction = named(record, "rdrand", "rdseed")
+    if instruction is None or "instruction_info" not in answer:
+        return None
+    size = instruction["operands"]["operand_size"]
+    reported = 0 if is_16bit(record) else max(size, 1)
+    info = vectors.number(answer["instruction_info"]) & ~RANDOM_SIZE | reported << 11
+    return {**answer, "instruction_info": hex(info)}
+
+
+def table_operand_size(header, record, answer):
+    """LGDT, LIDT, SGDT, SIDT: the operand size is always reported as 16 bits."""
+    if named(record, "lgdt", "lidt", "sgdt", "sidt") is None or "instruction_info" not in answer:
+        return None
+    return {**answer, "instruction_info": hex(vectors.number(answer["instruction_info"]) & ~TABLE_SIZE_32)}
+
+
+def exit_before_privilege(header, record, answer):
+    """INVPCID and XSETBV exit at any privilege level."""
+    fields = vectors.fields(header, record)
+    instruction = named(record, "invpcid", "xsetbv")
+    if instruction is None or answer.get("intr_info") != GENERAL_PROTECTION:
+        return None
+    base = {"result": "exit", "instruction_length": instruction["length"], "qualification": "0x0"}
+    if instruction["op"] == "xsetbv":
+        return {**base, "exit_reason": 55}
+    if not fields.get(PRIMARY, 0) >> 9 & 1 or record["vmcs"][0] == "v86":
+        return None
+    operands = instruction["operands"]
+    mask = (1 << (16 << operands["address_size"])) - 1
+    return {**base, "exit_reason": 58, "qualification": hex(vectors.number(operands["displacement"]) & mask),
+            "instruction_info": hex(information(operands)), "open": {"instruction_info": hex(undefined(operands)),
+                                                                     "qualification": hex(~mask & (1 << 64) - 1)}}
+
+
+def information(operands):
+    """Instruction information of a memory operand with a second register."""
+    info = operands["address_size"] << 7 | operands["segment"] << 15 | operands["register2"] << 28
+    info |= operands["base"] << 23 if "base" in operands else 1 << 27
+    return info | (operands["index"] << 18 | operands["scale"] if "index" in operands else 1 << 22)
+
+
+def undefined(operands):
+    """Bits of it that the manual leaves undefined."""
+    return 0x787C | (0 if "base" in operands else 15 << 23) | (0 if "index" in operands else 15 << 18 | 3)
+
+
+def loads_pdptes(record, fields, answer):
+    """Does the engine load PDPTEs where the manual does not?"""
+    instruction = named(record, "mov_to_cr", "lmsw")
+    if instruction is None or answer["result"] != "complete" or not record["vmcs"][0].startswith("pae"):
+        return False
+    if instruction.get("register", 0) == 0:
+        return True
+    return instruction["register"] == 4 and (vectors.number(answer["cr4"]) ^ fields.get(GUEST_CR4, 0)) & CR4_SMAP
+
+
+def cr_loads_pdptes(header, record, answer):
+    """MOV to CR0 and LMSW with PAE paging always load the PDPTEs, MOV to CR4 also for SMAP; where CR3 leads nowhere, that shows."""
+    fields = vectors.fields(header, record)
+    if record["kind"] != "intercept" or not loads_pdptes(record, fields, answer):
+        return None
+    table = fields.get(GUEST_CR3, 0) & 0xFFFFFFE0
+    if batch.Reach(batch.Layout(header), record, {}, fields).ept(table) is not None:
+        return None
+    return {"result": "exit", "exit_reason": 48, "qualification": "0x1", "guest_physical": hex(table)}
+
+
+def real_mode_error_code(header, record, answer):
+    """Intercepted exceptions of real-address mode have an error code."""
+    if record["kind"] != "intercept" or answer.get("intr_info") != "0x8000030d" or vectors.fields(header, record).get(GUEST_CR0, 0) & 1:
+        return None
+    return {**answer, "intr_info": GENERAL_PROTECTION, "intr_error_code": "0x0"}
+
+
 # ---- Rules of VM entry that an engine does not have ----
 
 def entry_without(rules, condition=lambda header, record: True):
@@ -435,6 +528,11 @@ BOCHS_CORRECTIONS = [
     ("bochs.pkru-by-cpl", key_bit),
     ("bochs.entry-mtf-panic", panic_on_other_event),
     ("bochs.entry-debug-exception-twice", debug_exception_twice),
+    ("bochs.random-operand-size", random_operand_size),
+    ("bochs.table-operand-size", table_operand_size),
+    ("bochs.exit-before-privilege", exit_before_privilege),
+    ("bochs.cr-loads-pdptes", cr_loads_pdptes),
+    ("bochs.real-mode-error-code", real_mode_error_code),
 ]
 
 BOCHS_RULES = [

@@ -24,6 +24,7 @@ enum guest_flag {
     FLAG_RESUME = 2,
     FLAG_REPORT_MEMORY = 4,
     FLAG_LANDING = 8,
+    FLAG_REPORT_REGISTERS = 16,
 };
 
 struct guest_case {
@@ -315,6 +316,33 @@ static void print_exit(void)
     console_key("rdx", guest_gprs.value[VMXC_GPR_RDX]);
 }
 
+/* General-purpose registers in the order of their numbers, and what else an instruction may change. */
+static void print_registers(void)
+{
+    static const struct {
+        const char *key;
+        uint32_t field;
+    } fields[] = {
+        {"cr0", VMXC_VMCS_GUEST_CR0},
+        {"cr3", VMXC_VMCS_GUEST_CR3},
+        {"cr4", VMXC_VMCS_GUEST_CR4},
+        {"rsp", VMXC_VMCS_GUEST_RSP},
+        {"rfl", VMXC_VMCS_GUEST_RFLAGS},
+        {"sel", VMXC_VMCS_GUEST_CS_SELECTOR},
+        {"ss", VMXC_VMCS_GUEST_SS_SELECTOR},
+        {"int", VMXC_VMCS_GUEST_INTERRUPTIBILITY_STATE},
+    };
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        console_key(fields[i].key, vmread(fields[i].field));
+    console_text(" g=");
+    for (size_t i = 0; i < VMXC_GPR_COUNT; i++) {
+        if (i != 0)
+            console_text(":");
+        console_hex(guest_gprs.value[i]);
+    }
+}
+
 static void print_result(int caught, enum vmxc_insn_result result)
 {
     if (caught) {
@@ -391,6 +419,8 @@ void guest_case_run(const struct batch *batch, uint32_t number, struct cursor *c
             landing_remove(guest.landing_rip, guest.landing_cr3);
         root_state_set(&batch->roots[guest.root]);
         print_result(caught, entry.result);
+        if ((guest.flags & FLAG_REPORT_REGISTERS) && !caught && entry.result == VMXC_INSN_VM_EXIT)
+            print_registers();
     }
     if (guest.flags & FLAG_REPORT_MEMORY)
         memory_report(&guest.scan, guest.scan_count);
