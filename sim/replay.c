@@ -21,6 +21,7 @@ static const struct {
     [VMXSIM_CASE_ENTRY] = {"entry", vmxsim_run_entry},
     [VMXSIM_CASE_INTERCEPT] = {"intercept", vmxsim_run_intercept},
     [VMXSIM_CASE_INSTRUCTIONS] = {"instructions", vmxsim_run_instructions},
+    [VMXSIM_CASE_EVENT] = {"event", vmxsim_run_event},
 };
 
 const char *vmxsim_case_kind_name(enum vmxsim_case_kind kind)

@@ -3,6 +3,7 @@
  * What a case came to on the model, in the words of `expect`: the counterpart of the comparison, for recording. A
  * failure to allocate sticks as a NULL answer.
  */
+#include "internal/deliver.h"
 #include "internal/replay.h"
 
 #include "vmxcore/defs/controls.h"
@@ -334,5 +335,49 @@ void vmxsim_answer_outcome(struct vmxsim_vector_file *file, const struct vmxsim_
         add_memory(file, answer, outcome, type, trail);
     if (trail == NULL)
         add_instruction(file, answer, json_object_get(vector->value, "instruction"), outcome);
+    vmxsim_answer(file, answer);
+}
+
+/* ---- Events ---- */
+
+static json_t *arrival_of(const struct delivery *delivery)
+{
+    json_t *const answer = result_named("delivered");
+
+    add_hex(answer, "rip", true, delivery->rip);
+    add_hex(answer, "rsp", true, delivery->rsp);
+    add_hex(answer, "rflags", true, delivery->rflags);
+    add_hex(answer, "cs", true, delivery->cs);
+    add_hex(answer, "ss", true, delivery->ss);
+    add_hex(answer, "interruptibility", true, delivery->interruptibility);
+    add_hex(answer, "cr2", true, delivery->cr2);
+    return answer;
+}
+
+static json_t *exit_on_the_way(const struct delivery *delivery,
+                               const struct vmxsim_outcome *outcome)
+{
+    json_t *const answer = exit_of(outcome);
+
+    add_hex(answer, "vectoring_info", true, delivery->vectoring_info);
+    add_hex(answer, "vectoring_error_code",
+            delivery->vectoring_info & VMXC_INTERRUPTION_ERROR_CODE,
+            delivery->vectoring_error_code);
+    return answer;
+}
+
+void vmxsim_answer_delivery(struct vmxsim_vector_file *file, const struct vmxsim_outcome *outcome)
+{
+    const struct delivery *const delivery = file->delivery;
+    json_t *const answer =
+        delivery->done ? arrival_of(delivery) : exit_on_the_way(delivery, outcome);
+
+    if (outcome->rule != VMXSIM_RULE_NONE)
+        vmxsim_trace_rule(file, vmxsim_walk_rule_info(outcome->rule)->id);
+    if (delivery->done)
+        (void)json_object_set_new(file->trace, "delivered",
+                                  json_pack("{s:I,s:b}", "vector", (json_int_t)delivery->vector,
+                                            "nested", (int)delivery->nested));
+    (void)json_object_set_new(answer, "memory", changes_of(file));
     vmxsim_answer(file, answer);
 }

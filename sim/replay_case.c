@@ -307,6 +307,21 @@ static enum vmxc_status check_access_case(const struct vmxsim_vector_file *file,
     return VMXC_OK;
 }
 
+/* ---- Kind `event` ---- */
+
+static enum vmxc_status check_event_case(const struct vmxsim_vector_file *file,
+                                         const struct vmxsim_json *at, struct vmxsim_error *error)
+{
+    struct vmxsim_vmcs vmcs;
+
+    if (file->version < 2)
+        return vmxsim_json_fail(at, error, "kind event belongs to version 2 of the format");
+    vmxsim_build_vmcs(file, json_object_get(at->value, "vmcs"), &vmcs);
+    return vmxsim_injects_event(&vmcs)
+               ? VMXC_OK
+               : vmxsim_json_fail(at, error, "the VM entry injects no event");
+}
+
 /* ---- Kind `intercept` ---- */
 
 static enum vmxc_status check_io_size(const struct vmxsim_vector_file *file,
@@ -564,6 +579,7 @@ static const struct vmxsim_schema_key intercept_keys[] = {
     CUSTOM("instruction", check_guest_instruction),
     KEY_REGISTERS,
 };
+static const struct vmxsim_schema_key event_keys[] = {COMMON_KEYS, KEY_VMCS};
 static const struct vmxsim_schema_key instructions_keys[] = {
     COMMON_KEYS,
     CUSTOM("steps", check_steps),
@@ -577,6 +593,7 @@ static const struct {
     [VMXSIM_CASE_ENTRY] = {VMXSIM_SCHEMA(entry_keys), true},
     [VMXSIM_CASE_INTERCEPT] = {VMXSIM_SCHEMA(intercept_keys), true},
     [VMXSIM_CASE_INSTRUCTIONS] = {VMXSIM_SCHEMA(instructions_keys), false},
+    [VMXSIM_CASE_EVENT] = {VMXSIM_SCHEMA(event_keys), true},
 };
 
 /* ---- The case ---- */
@@ -673,6 +690,8 @@ enum vmxc_status vmxsim_vector_case_read(struct vmxsim_vector_file *file, json_t
     VMXC_TRY(find_root(file, &at, &root, error));
     if (kind == VMXSIM_CASE_ACCESS)
         VMXC_TRY(check_access_case(file, &at, error));
+    if (kind == VMXSIM_CASE_EVENT)
+        VMXC_TRY(check_event_case(file, &at, error));
 
     const json_t *const sdm = json_object_get(value, "sdm");
     const json_t *const verdict = sdm != NULL ? sdm : json_object_get(value, "expect");

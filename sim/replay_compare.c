@@ -3,6 +3,7 @@
  * What a case of kind `access` came to against what it should have come to: every key that the verdict has, and
  * nothing else. Each difference is one line: what was expected, what was observed, decoded.
  */
+#include "internal/deliver.h"
 #include "internal/explain.h"
 #include "internal/replay.h"
 
@@ -99,8 +100,10 @@ static uint64_t open_word(const struct comparison *comparison, uint64_t hpa, con
 
 /* ---- Result ---- */
 
-static const char *result_name(enum vmxsim_outcome_kind kind)
+static const char *result_name(const struct vmxsim_vector_file *file, enum vmxsim_outcome_kind kind)
 {
+    if (file->delivery != NULL && file->delivery->done)
+        return "delivered";
     switch (kind) {
     case VMXSIM_OUTCOME_COMPLETE:
         return "complete";
@@ -125,9 +128,10 @@ static void add_expected_result(struct vmxsim_text *text, const json_t *expect)
     }
 }
 
-static void add_observed_result(struct vmxsim_text *text, const struct vmxsim_outcome *outcome)
+static void add_observed_result(const struct vmxsim_vector_file *file, struct vmxsim_text *text,
+                                const struct vmxsim_outcome *outcome)
 {
-    vmxsim_text_add(text, "%s", result_name(outcome->kind));
+    vmxsim_text_add(text, "%s", result_name(file, outcome->kind));
     if (outcome->kind == VMXSIM_OUTCOME_VM_EXIT) {
         vmxsim_text_add(text, " ");
         vmxsim_phrase_exit_reason(text, outcome->exit_reason);
@@ -143,12 +147,12 @@ static void add_observed_result(struct vmxsim_text *text, const struct vmxsim_ou
 static bool compare_result(const struct comparison *comparison)
 {
     const char *const expected = json_string_value(json_object_get(comparison->expect, "result"));
-    if (strcmp(expected, result_name(comparison->outcome->kind)) == 0)
+    if (strcmp(expected, result_name(comparison->file, comparison->outcome->kind)) == 0)
         return true;
     vmxsim_text_add(comparison->differences, "result: expected ");
     add_expected_result(comparison->differences, comparison->expect);
     vmxsim_text_add(comparison->differences, ", observed ");
-    add_observed_result(comparison->differences, comparison->outcome);
+    add_observed_result(comparison->file, comparison->differences, comparison->outcome);
     add_line_end(comparison);
     return false;
 }
@@ -206,6 +210,7 @@ static void compare_fields(const struct comparison *comparison)
     const bool violation = exits && outcome->exit_reason == VMXC_EXIT_REASON_EPT_VIOLATION;
     const bool event = exits && outcome->exit_reason == VMXC_EXIT_REASON_EXCEPTION_OR_NMI;
     const bool faults = outcome->kind == VMXSIM_OUTCOME_GUEST_EXCEPTION;
+    const struct delivery *const delivery = comparison->file->delivery;
     const struct field fields[] = {
         {"exit_reason", PHRASE_EXIT_REASON, exits, outcome->exit_reason},
         {"qualification", violation ? PHRASE_QUALIFICATION : PHRASE_HEX,
@@ -217,7 +222,8 @@ static void compare_fields(const struct comparison *comparison)
          outcome->interruption_error_code},
         {"vector", PHRASE_VECTOR, faults, outcome->vector},
         {"error_code", PHRASE_HEX, faults && outcome->has_error_code, outcome->error_code},
-        {"cr2", PHRASE_HEX, faults && outcome->vector == VMXC_VECTOR_PF, outcome->cr2},
+        {"cr2", PHRASE_HEX, delivery || (faults && outcome->vector == VMXC_VECTOR_PF),
+         delivery ? delivery->cr2 : outcome->cr2},
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         compare_field(comparison, &fields[i]);
@@ -248,6 +254,27 @@ static void compare_instruction(const struct comparison *comparison)
         {"cr0", PHRASE_HEX, completes, guest_register(comparison, VMXC_VMCS_GUEST_CR0)},
         {"cr3", PHRASE_HEX, completes, guest_register(comparison, VMXC_VMCS_GUEST_CR3)},
         {"cr4", PHRASE_HEX, completes, guest_register(comparison, VMXC_VMCS_GUEST_CR4)},
+    };
+
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        compare_field(comparison, &fields[i]);
+}
+
+/* ---- Events ---- */
+
+static void compare_delivery(const struct comparison *comparison)
+{
+    const struct delivery *const delivery = comparison->file->delivery;
+    const bool done = delivery->done, vectoring = delivery->vectoring_info != 0;
+    const struct field fields[] = {
+        {"rip", PHRASE_HEX, done, delivery->rip},
+        {"rsp", PHRASE_HEX, done, delivery->rsp},
+        {"rflags", PHRASE_HEX, done, delivery->rflags},
+        {"cs", PHRASE_HEX, done, delivery->cs},
+        {"ss", PHRASE_HEX, done, delivery->ss},
+        {"interruptibility", PHRASE_HEX, done, delivery->interruptibility},
+        {"vectoring_info", PHRASE_INTERRUPTION, true, delivery->vectoring_info},
+        {"vectoring_error_code", PHRASE_HEX, vectoring, delivery->vectoring_error_code},
     };
 
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
@@ -347,6 +374,8 @@ static void compare(const struct comparison *comparison)
         compare_fields(comparison);
         if (comparison->instruction != NULL)
             compare_instruction(comparison);
+        if (comparison->file->delivery != NULL)
+            compare_delivery(comparison);
         compare_values(comparison);
     }
     compare_field(comparison, &pml_index);

@@ -165,6 +165,31 @@ static const struct vmxsim_schema_key intercept_complete_keys[] = {
 static const struct vmxsim_schema_key intercept_exception_keys[] = {
     KEY_NAME("result"), KEY_VECTOR, KEY_ERROR_CODE, KEY_HEX("cr2", UINT64_MAX)};
 
+/* Kind `event`. */
+static const struct vmxsim_schema_key delivered_keys[] = {
+    KEY_NAME("result"),
+    KEY_HEX("rip", UINT64_MAX),
+    KEY_HEX("rsp", UINT64_MAX),
+    KEY_HEX("rflags", UINT64_MAX),
+    KEY_HEX("cs", UINT16_MAX),
+    KEY_HEX("ss", UINT16_MAX),
+    KEY_HEX("interruptibility", UINT32_MAX),
+    KEY_HEX("cr2", UINT64_MAX),
+    KEY_MEMORY,
+    KEY_OPEN};
+static const struct vmxsim_schema_key event_exit_keys[] = {
+    KEY_NAME("result"),
+    KEY_EXIT_REASON,
+    KEY_QUALIFICATION,
+    KEY_HEX("guest_physical", UINT64_MAX),
+    KEY_HEX("guest_linear", UINT64_MAX),
+    KEY_INTR_INFO,
+    KEY_INTR_ERROR,
+    KEY_HEX("vectoring_info", UINT32_MAX),
+    KEY_HEX("vectoring_error_code", UINT32_MAX),
+    KEY_MEMORY,
+    KEY_OPEN};
+
 /* Steps of kind `instructions`. */
 static const struct vmxsim_schema_key ok_keys[] = {KEY_NAME("status"), KEY_HEX("value", UINT64_MAX),
                                                    KEY_EXIT_REASON};
@@ -197,6 +222,12 @@ static const struct result intercept_results[] = {
     {"exit", VMXSIM_SCHEMA(intercept_exit_keys)},
     {"guest_exception", VMXSIM_SCHEMA(intercept_exception_keys)},
 };
+static const struct result event_results[] = {
+    {"delivered", VMXSIM_SCHEMA(delivered_keys)},
+    {"exit", VMXSIM_SCHEMA(event_exit_keys)},
+    {"vmfail", VMXSIM_SCHEMA(vmfail_keys)},
+    {"entry_failure", VMXSIM_SCHEMA(entry_failure_keys)},
+};
 static const struct result step_results[] = {
     {"ok", VMXSIM_SCHEMA(ok_keys)},
     {"vmfail_invalid", VMXSIM_SCHEMA(bare_status_keys)},
@@ -214,6 +245,7 @@ static const struct {
     [VMXSIM_CASE_ENTRY] = {"result", entry_results, COUNT_OF(entry_results)},
     [VMXSIM_CASE_INTERCEPT] = {"result", intercept_results, COUNT_OF(intercept_results)},
     [VMXSIM_CASE_INSTRUCTIONS] = {"status", step_results, COUNT_OF(step_results)},
+    [VMXSIM_CASE_EVENT] = {"result", event_results, COUNT_OF(event_results)},
 };
 
 /* ---- Keys that exclude each other ---- */

@@ -11,6 +11,7 @@
  *     replay_stale.c    steps between its accesses, and the answers that caches allow
  *     replay_entry.c    VM entries: kind `entry`, and before the accesses of kind `access`
  *     replay_intercept.c  runs a case of kind `intercept`
+ *     replay_event.c    runs a case of kind `event`
  *     replay_guest.c    instructions that such a case names
  *     replay_instructions.c  runs a case of kind `instructions`, step by step
  *     replay_compare.c  compares what it came to
@@ -127,6 +128,8 @@ struct vmxsim_access_run {
     bool failed; /* host memory ran out */
 };
 
+struct delivery;
+
 struct vmxsim_vector_file {
     const char *path;
     FILE *stream;
@@ -161,6 +164,8 @@ struct vmxsim_vector_file {
     struct vmxsim_entry_processor entry_processor;
     struct vmxsim_entry_input entry_input;
     struct vmxsim_entry_report entry_report;
+
+    const struct delivery *delivery; /* kind `event`, while it is judged */
 
     struct vmxsim_text reason; /* of the last verdict */
 
@@ -278,6 +283,15 @@ VMXC_MUST_CHECK enum vmxc_status vmxsim_run_intercept(struct vmxsim_vector_file 
                                                       enum vmxsim_case_verdict *verdict,
                                                       struct vmxsim_error *error);
 
+/* Runs a case of kind `event` and compares it; `visit` is never called. */
+VMXC_MUST_CHECK enum vmxc_status vmxsim_run_event(struct vmxsim_vector_file *file,
+                                                  const struct vmxsim_vector_case *vector,
+                                                  vmxsim_access_visit *visit, void *context,
+                                                  enum vmxsim_case_verdict *verdict,
+                                                  struct vmxsim_error *error);
+/* The VM entry delivers an event through the IDT. */
+bool vmxsim_injects_event(const struct vmxsim_vmcs *vmcs);
+
 /* Runs a case of kind `instructions` and compares it; `visit` is never called. */
 VMXC_MUST_CHECK enum vmxc_status vmxsim_run_instructions(struct vmxsim_vector_file *file,
                                                          const struct vmxsim_vector_case *vector,
@@ -313,6 +327,9 @@ void vmxsim_answer_entry(struct vmxsim_vector_file *file);
 void vmxsim_answer_outcome(struct vmxsim_vector_file *file, const struct vmxsim_vector_case *vector,
                            const struct vmxsim_outcome *outcome, enum vmxsim_access_type type,
                            const struct vmxsim_trail *trail);
+
+/* What a case of kind `event` came to; file->delivery says where the event has gone. */
+void vmxsim_answer_delivery(struct vmxsim_vector_file *file, const struct vmxsim_outcome *outcome);
 
 /*
  * `open` of an access that did not complete, NULL if nothing is. `*log_open` says whether it is also open what was

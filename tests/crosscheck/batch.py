@@ -288,7 +288,7 @@ def refuse_memory(layout, addresses):
 
 def refuse(layout, case):
     """None, or why no machine can run this case in the payload."""
-    if case["kind"] not in ("access", "entry", "intercept", "instructions"):
+    if case["kind"] not in ("access", "entry", "event", "intercept", "instructions"):
         return f"no such kind: {case['kind']}"
     template, changes = case["memory"]
     reason = refuse_memory(layout, layout.template_pages[template]) or refuse_memory(layout, numbers(changes))
@@ -408,15 +408,15 @@ def own_landing(layout, case, changes, fields):
 
 
 def reports_registers(case):
-    """Of an instruction whose length is known the answer says what it has changed."""
-    return "length" in case.get("instruction", {})
+    """Of an event, and of an instruction whose length is known, the answer says what has changed."""
+    return case["kind"] == "event" or "length" in case.get("instruction", {})
 
 
 def encode_guest(pages, case):
     layout = pages.layout
     fields = layout.fields_of(case)
     changes = with_immediate(layout, case, numbers(case["memory"][1]), fields)
-    flags = FLAG_REPORT_MEMORY if case["kind"] == "access" else 0
+    flags = FLAG_REPORT_MEMORY if case["kind"] in ("access", "event") else 0
     flags |= FLAG_REPORT_REGISTERS if reports_registers(case) else 0
     flags |= FLAG_LAUNCHED if case.get("launch_state") == "launched" else 0
     flags |= FLAG_RESUME if case.get("instruction") == "vmresume" else 0
@@ -619,6 +619,11 @@ def decode_access_result(case, values):
     return decode_exit(values)
 
 
+def changed_words(layout, case, memory):
+    initial = {**layout.memory[case["memory"][0]], **numbers(case["memory"][1])}
+    return {hexadecimal(address): hexadecimal(initial.get(address, 0) ^ bits) for address, bits in sorted(memory.items())}
+
+
 def decode_access(layout, case, word, values, memory):
     failure = decode_failure(word, values)
     if failure:
@@ -627,9 +632,7 @@ def decode_access(layout, case, word, values, memory):
     if answer["result"] == RESULT_NOT_RUNNABLE:
         return answer
     fields = layout.fields_of(case)
-    initial = {**layout.memory[case["memory"][0]], **numbers(case["memory"][1])}
-    answer["memory"] = {hexadecimal(address): hexadecimal(initial.get(address, 0) ^ bits)
-                        for address, bits in sorted(memory.items())}
+    answer["memory"] = changed_words(layout, case, memory)
     if fields.get(FIELD_PRIMARY, 0) >> 31 & 1 and fields.get(FIELD_SECONDARY, 0) >> 17 & 1:
         answer["pml_index"] = values["pml"]
     return answer
@@ -679,6 +682,24 @@ def decode_intercept(layout, case, word, values, memory):
     return answer
 
 
+ARRIVAL = {"rip": "rip", "rsp": "rsp", "rflags": "rfl", "cs": "sel", "ss": "ss", "interruptibility": "int", "cr2": "cr2"}
+
+
+def decode_event(layout, case, word, values, memory):
+    """Handlers are VMCALL: a VM exit for it says where the event has gone."""
+    failure = decode_failure(word, values)
+    if failure:
+        return failure
+    if values["r"] & 0xffff == 18:
+        answer = {"result": "delivered", **{key: hexadecimal(values[name]) for key, name in ARRIVAL.items()}}
+    else:
+        answer = decode_exit(values)
+        if answer["result"] == RESULT_NOT_RUNNABLE:
+            return answer
+        event(answer, "vectoring_info", "vectoring_error_code", values["vi"], values["ve"])
+    return {**answer, "memory": changed_words(layout, case, memory)}
+
+
 class NeverBack(Exception):
     """A guest did not come back by itself."""
 
@@ -702,7 +723,7 @@ def decode_step(word):
     return {"status": "ok", "exit_reason": reason & 0xffff}
 
 
-DECODERS = {"access": decode_access, "entry": decode_entry, "intercept": decode_intercept}
+DECODERS = {"access": decode_access, "event": decode_event, "entry": decode_entry, "intercept": decode_intercept}
 
 
 def decode(layout, case, line):

@@ -372,6 +372,48 @@ def real_mode_error_code(header, record, answer):
     return {**answer, "intr_info": GENERAL_PROTECTION, "intr_error_code": "0x0"}
 
 
+# ---- Events ----
+
+RFLAGS_RF, ENTRY_INFO, STACK_FAULT = 1 << 16, 0x4016, "0x80000b0c"
+
+
+def double_fault_resume_flag(header, record, answer):
+    """A double fault that comes up during delivery pushes RFLAGS with RF set."""
+    delivered = record.get("trace", {}).get("delivered", {})
+    if record["kind"] != "event" or answer["result"] != "delivered" or delivered != {"vector": 8, "nested": True}:
+        return None
+    place = vectors.number(answer["rsp"]) % 0x1000 + templates.CODE_PAGE + (24 if record["vmcs"][0].startswith("long64") else 12)
+    key, memory = hex(place & ~7), dict(answer["memory"])
+    if key not in memory:
+        return None
+    # Unaligned, the flags may be in two words.
+    low = vectors.number(memory[key]) | (RFLAGS_RF << 8 * (place & 7)) & (1 << 64) - 1
+    memory[key] = hex(low)
+    if 8 * (place & 7) + 16 >= 64:
+        upper = hex((place & ~7) + 8)
+        memory[upper] = hex(vectors.number(memory.get(upper, "0x0")) | RFLAGS_RF >> 64 - 8 * (place & 7))
+    return {**answer, "memory": memory}
+
+
+def stack_fault_selector(header, record, answer):
+    """A stack pointer out of the TSS that is not canonical: the error code of #SS has the selector in SS, not a null selector."""
+    fields = vectors.fields(header, record)
+    if record["kind"] != "event" or record["vmcs"][0] != "long64-user":
+        return None
+    selector, changed = fields.get(GUEST_SS, 0) & 0xFFFC, dict(answer)
+    # What VM entry injects comes with the error code that the field has.
+    injected = fields[ENTRY_INFO] == vectors.number(STACK_FAULT)
+    pairs = [("intr_info", "intr_error_code")] + ([] if injected else [("vectoring_info", "vectoring_error_code")])
+    for info, code in pairs:
+        if answer.get(info) == STACK_FAULT:
+            changed[code] = hex(vectors.number(answer[code]) | selector)
+    if record.get("trace", {}).get("delivered", {}) == {"vector": 12, "nested": True}:
+        key = hex(templates.CODE_PAGE + vectors.number(answer["rsp"]) % 0x1000)
+        memory = answer["memory"]
+        changed["memory"] = {**memory, key: hex(vectors.number(memory.get(key, "0x0")) | selector)}
+    return changed
+
+
 # ---- Rules of VM entry that an engine does not have ----
 
 def entry_without(rules, condition=lambda header, record: True):
@@ -533,6 +575,8 @@ BOCHS_CORRECTIONS = [
     ("bochs.exit-before-privilege", exit_before_privilege),
     ("bochs.cr-loads-pdptes", cr_loads_pdptes),
     ("bochs.real-mode-error-code", real_mode_error_code),
+    ("bochs.double-fault-resume-flag", double_fault_resume_flag),
+    ("bochs.stack-fault-selector", stack_fault_selector),
 ]
 
 BOCHS_RULES = [

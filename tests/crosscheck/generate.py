@@ -4,13 +4,15 @@ import random
 
 import generate_access
 import generate_entry
+import generate_event
 import generate_guest_code
 import generate_instructions
 import generate_intercept
 import generate_stale
 
-KINDS = ("access", "stale", "entry", "intercept", "code", "instructions")
-ONE_BY_ONE = {"access": generate_access, "stale": generate_stale, "intercept": generate_intercept, "code": generate_guest_code, "instructions": generate_instructions}
+KINDS = ("access", "stale", "entry", "intercept", "code", "event", "instructions")
+ONE_BY_ONE = {"access": generate_access, "stale": generate_stale, "intercept": generate_intercept, "code": generate_guest_code,
+              "event": generate_event, "instructions": generate_instructions}
 
 
 def generate(header, seed, kind, count, entry_states):
