@@ -10,7 +10,8 @@ usage() {
 usage: scripts/crosscheck.sh [--seed N] [--divide N] [--jobs N] [CPU...]
 
 Builds the release configuration with the payload, then runs on each CPU model of Bochs: 100,000 accesses, 30,000 VM
-entries, 20,000 intercepts, 20,000 sequences of VMX instructions, spread over the models. Prints seeds and counts. Fails if
+entries, 20,000 intercepts, 20,000 sequences of VMX instructions, 20,000 accesses to translations that change, 20,000 guest
+instructions by their bytes, 20,000 injected events, spread over the models. Prints seeds and counts. Fails if
 anything differs that no known deviation predicts, or if a known deviation shows nowhere.
 
   --seed N    of the first model; the others follow (default 1)
@@ -52,7 +53,7 @@ status=0
 for model in "${models[@]}"; do
     python3 tests/crosscheck/run.py --engine bochs --model "$model" --build build/release --jobs "$jobs" \
         --generate "$seed" \
-        --count "access=$(share 100000),entry=$(share 30000),intercept=$(share 20000),instructions=$(share 20000)" \
+        --count "access=$(share 100000),entry=$(share 30000),intercept=$(share 20000),instructions=$(share 20000),stale=$(share 20000),code=$(share 20000),event=$(share 20000)" \
         --record "build/crosscheck/$model.jsonl" --differences "build/crosscheck/$model-differences.jsonl" \
         --json >"build/crosscheck/$model.json" || status=1
     seed=$((seed + 1))

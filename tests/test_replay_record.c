@@ -17,6 +17,8 @@ static const char *const recordings[] = {
     RECORDINGS "access-icelake.jsonl",       RECORDINGS "access-tigerlake.jsonl",
     RECORDINGS "entry-icelake.jsonl",        RECORDINGS "entry-skylake.jsonl",
     RECORDINGS "instructions-icelake.jsonl", RECORDINGS "intercept-icelake.jsonl",
+    RECORDINGS "code-icelake.jsonl",         RECORDINGS "event-icelake.jsonl",
+    RECORDINGS "stale-icelake.jsonl",
 };
 
 /* ---- Recording and replaying ---- */

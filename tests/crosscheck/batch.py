@@ -655,11 +655,19 @@ def decode_completion(instruction, values):
     return answer
 
 
-def add_instruction(instruction, answer, values):
-    """What an exit says of the instruction. The rig names instructions, so that it is known what the fields hold."""
+def has_information(layout, instruction):
+    """Is the field with instruction information defined? Of bytes without a name it is not known."""
+    if instruction["op"] in ("ins", "outs"):
+        return number(layout.header["cpu"]["msr"]["0x480"]) >> 54 & 1
+    return instruction["op"] == "code" or "operands" in instruction
+
+
+def add_instruction(layout, instruction, answer, values):
+    """What an exit says of the instruction."""
     if answer["exit_reason"] not in EVENT_EXITS:
         answer["instruction_length"] = values["il"]
-        answer["instruction_info"] = hexadecimal(values["in"])
+        if has_information(layout, instruction):
+            answer["instruction_info"] = hexadecimal(values["in"])
     if instruction["op"] in ("ins", "outs") and answer["exit_reason"] == 30 or \
             instruction["op"] == "lmsw" and "linear" in instruction and answer["exit_reason"] == 28:
         answer["guest_linear"] = hexadecimal(values["gl"])
@@ -678,7 +686,7 @@ def decode_intercept(layout, case, word, values, memory):
         return decode_completion(instruction, values) if "length" in instruction else {"result": "complete"}
     answer = decode_exit(values)
     if (instruction["op"] == "code" or "length" in instruction) and answer["result"] == "exit":
-        add_instruction(instruction, answer, values)
+        add_instruction(layout, instruction, answer, values)
     return answer
 
 

@@ -20,7 +20,7 @@ RFLAGS_IF, EPTP_AD = 1 << 9, generate_access.EPTP_AD
 
 # Offsets in the code page.
 HANDLERS, STACK, KERNEL_STACK, IST_STACK, TSS, GDT, IDT = 0x400, 0x600, 0x700, 0x7C0, 0x800, 0x900, 0xA00
-FIRST_VECTORS = 96
+FIRST_VECTORS, EXCEPTIONS = 96, 20
 # A page that the guest's tables map and EPT does not; one that the guest's tables do not map either.
 NO_EPT_PTE, NO_EPT_GPA = 0x200C088, 0x800200F067
 NO_EPT_LINEAR = {8: 0x411000, 0: 0x200F000}
@@ -70,8 +70,8 @@ class Gate:
             experiment.put(IDT + vector * 16 + 8, 8, self.offset >> 32)
 
 
-def put_tables(experiment):
-    """GDT, IDT, TSS, handlers."""
+def put_tables(experiment, vector):
+    """GDT, TSS; in the IDT the exceptions and this vector, with handlers."""
     wide = 0x00AF << 48 if experiment.is_64bit else 0x00CF << 48
     narrow = 0x00CF << 48 if experiment.is_64bit else 0x00AF << 48
     rights = {CODE: wide | 0x9B << 40, DATA: 0xCF << 48 | 0x93 << 40, TASK: 0x8B << 40, USER_CODE: wide | 0xFB << 40,
@@ -79,9 +79,9 @@ def put_tables(experiment):
               OTHER_SIZE: narrow | 0x9B << 40, FREE_TASK: 0x89 << 40}
     for index, value in rights.items():
         experiment.put(GDT + 8 * index, 8, value | 0xFFFF)
-    for vector in range(FIRST_VECTORS):
-        experiment.put(HANDLERS + 4 * vector, 3, int.from_bytes(bytes.fromhex(templates.VMCALL_BYTES), "little"))
-        Gate(experiment.linear(HANDLERS + 4 * vector)).put(experiment, vector)
+    for number in {*range(EXCEPTIONS), vector}:
+        experiment.put(HANDLERS + 4 * number, 3, int.from_bytes(bytes.fromhex(templates.VMCALL_BYTES), "little"))
+        Gate(experiment.linear(HANDLERS + 4 * number)).put(experiment, number)
     experiment.put(TSS + 4, 8 if experiment.is_64bit else 4, experiment.linear(KERNEL_STACK))
     if experiment.is_64bit:
         experiment.put(TSS + 0x24, 8, experiment.linear(IST_STACK))
@@ -95,7 +95,7 @@ def put_tables(experiment):
 
 
 def choose_event(experiment):
-    """(vector, type); an error code where there has to be one."""
+    """Its vector; an error code where there has to be one."""
     random, fields = experiment.random, experiment.fields
     kind = random.choice([EXTERNAL, NMI, HARDWARE, HARDWARE, HARDWARE, HARDWARE, SOFTWARE_INTERRUPT, SOFTWARE_EXCEPTION, INT1])
     vector = {EXTERNAL: random.randrange(32, FIRST_VECTORS), NMI: 2, INT1: 1,
@@ -110,7 +110,7 @@ def choose_event(experiment):
         fields[ENTRY_LENGTH] = random.randrange(1, 16)
     if kind == EXTERNAL or random.random() < 0.5:
         fields[GUEST_RFLAGS] |= RFLAGS_IF
-    return vector, kind
+    return vector
 
 
 # ---- Mutations ----
@@ -208,10 +208,10 @@ def generate(header, random, identity):
     mode = random.choices(GUESTS, WEIGHTS)[0]
     experiment = Experiment(header, mode, random)
     generate_access.put_code(experiment)
-    put_tables(experiment)
+    vector = choose_event(experiment)
+    put_tables(experiment, vector)
     if mode.entry_size:
         experiment.store_word(NO_EPT_PTE, 8, NO_EPT_GPA)
-    vector, _ = choose_event(experiment)
     if random.random() < 0.7:
         mutate_exceptions(experiment, vector)
     functions, weights = zip(*MUTATIONS)

@@ -1,16 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes an experiment that shows a disagreement small: the fewest memory words, fields, accesses and steps that still show it."""
+import batch
+import header as templates
 import vectors
 
 ROUNDS = 20
+ENTRY_INFO = "0x4016"
+
+
+def is_code(case, key):
+    """A word with instructions that the experiment is about: without it, it would be about others."""
+    return case["kind"] in ("access", "intercept") and vectors.number(key) & ~0xFFF == templates.CODE_PAGE
+
+
+def is_fixed(case, key):
+    """A field without which the experiment would be another one: where the code is, the event."""
+    return key == (ENTRY_INFO if case["kind"] == "event" else hex(templates.GUEST_RIP) if case["kind"] in ("access", "intercept") else None)
+
+
+def removable_accesses(case):
+    """Of several instructions in a row none can be left out; of steps between rounds all but one."""
+    accesses = case.get("accesses", [])
+    types = [access["type"] for access in accesses]
+    if len(accesses) <= 2:
+        return range(len(accesses) - 1)
+    steps = [kind in batch.ROUND_STEPS for kind in types] + [False]
+    return [index for index, is_step in enumerate(steps) if is_step and (steps[index - 1] or steps[index + 1])]
 
 
 def parts(case):
     """What can be taken away, one at a time: (name, key)."""
-    found = [("memory", key) for key in case["memory"][1]]
-    found += [("vmcs", key) for key in case.get("vmcs", [None, {}])[1]]
+    found = [("memory", key) for key in case["memory"][1] if not is_code(case, key)]
+    found += [("vmcs", key) for key in case.get("vmcs", [None, {}])[1] if not is_fixed(case, key)]
     found += [("steps", index) for index in range(len(case.get("steps", [])))]
-    found += [("accesses", index) for index in range(len(case.get("accesses", [])) - 1)]
+    found += [("accesses", index) for index in removable_accesses(case)]
     return found
 
 

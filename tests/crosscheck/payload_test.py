@@ -66,7 +66,7 @@ def differs(expected, answer):
 
 def run_recording(payload, path, header, cases):
     engine = engines.BochsEngine(model=header["source"]["model"], payload=payload)
-    answers = engine.run(header, [as_recorded(case) for case in cases])
+    answers = engine.run(header, [as_recorded(case) for case in cases] if header["version"] == 1 else cases)
     wrong = [(case, answer) for case, answer in zip(cases, answers) if differs(case["expect"], answer)]
     for case, answer in wrong[:10]:
         print(f"{path.name}: {case['id']}\n  recorded {json.dumps(case['expect'])}\n  answered {json.dumps(answer)}")

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "mutants"))
 import planting  # noqa: E402
 
 RUN = [sys.executable, os.path.join(HERE, "run.py")]
-SMALL = ["--generate", "1", "--count", "access=2500,stale=600,entry=1000,intercept=800,instructions=600"]
+SMALL = ["--generate", "1", "--count", "access=2500,stale=500,entry=1000,intercept=800,code=500,event=400,instructions=600"]
 MAX_WORDS, MAX_FIELDS, SKIPPED = 12, 3, 77
 
 

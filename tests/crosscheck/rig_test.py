@@ -55,13 +55,21 @@ class Answers(unittest.TestCase):
 class Minimizing(unittest.TestCase):
     def test_what_matters_is_left_and_nothing_else(self):
         case = {"id": "x", "vmcs": ["a", {hex(2 * i): "0x1" for i in range(9)}],
-                "memory": ["base", {hex(8 * i): "0x1" for i in range(20)}], "accesses": [{"n": i} for i in range(4)]}
+                "kind": "instructions", "memory": ["base", {hex(8 * i): "0x1" for i in range(20)}],
+                "steps": [{"n": i} for i in range(4)]}
 
         def needs(one):
-            return "0x48" in one["memory"][1] and "0x4" in one["vmcs"][1] and {"n": 3} in one["accesses"]
+            return "0x48" in one["memory"][1] and "0x4" in one["vmcs"][1] and {"n": 3} in one["steps"]
 
         small = minimize.minimize(case, lambda candidates: [needs(one) for one in candidates])
         self.assertEqual((minimize.size(small), small["id"]), ({"words": 1, "fields": 1, "steps": 1}, "x"))
+
+
+    def test_code_stays_with_what_it_does(self):
+        case = {"id": "x", "kind": "access", "vmcs": ["a", {"0x681e": "0x1", "0x6802": "0x2"}],
+                "memory": ["base", {"0x2009300": "0x1", "0x8": "0x1"}],
+                "accesses": [{"type": kind} for kind in ("fetch", "read", "poke", "invept", "fetch", "read")]}
+        self.assertEqual(minimize.parts(case), [("memory", "0x8"), ("vmcs", "0x6802"), ("accesses", 2), ("accesses", 3)])
 
 
 class Deviations(unittest.TestCase):

@@ -121,8 +121,9 @@ def recorded(verdict):
 def allow(known, answer):
     """The answer first, then the others that are lawful; with what is open."""
     if "any_of" in known and "any_of" not in answer:
-        others = [one for one in known["any_of"] if answers.differences(one, answer, {})]
-        return {"any_of": [answer, *others]} if len(others) < len(known["any_of"]) else answer
+        same = [one for one in known["any_of"] if not answers.differences(one, answer, {})]
+        others = [one for one in known["any_of"] if one not in same]
+        return {"any_of": [answers.merge_open(answer, same[0].get("open")), *others]} if same else answer
     return answers.merge_open(answer, known.get("open"))
 
 
