@@ -37,12 +37,12 @@ enum gate_type {
 #define DESCRIPTOR_RIGHTS VMXC_BITS(55, 40)
 #define RIGHTS_MASK       VMXC_BITS(15, 0)
 
-#define ERROR_CODE_EXT   UINT32_C(1)
-#define ERROR_CODE_IDT   UINT32_C(2)
-#define SELECTOR_NO_RPL  UINT32_C(0xfffc)
-#define RFLAGS_CLEARED   (VMXC_BIT(8) | VMXC_BIT(14) | VMXC_BIT(16) | VMXC_BIT(17)) /* TF NT RF VM */
-#define FLAT_LIMIT       UINT32_MAX
-#define MOST_EVENTS      8 /* each fault on the way is one: no chain is longer */
+#define ERROR_CODE_EXT  UINT32_C(1)
+#define ERROR_CODE_IDT  UINT32_C(2)
+#define SELECTOR_NO_RPL UINT32_C(0xfffc)
+#define RFLAGS_CLEARED  (VMXC_BIT(8) | VMXC_BIT(14) | VMXC_BIT(16) | VMXC_BIT(17)) /* TF NT RF VM */
+#define FLAT_LIMIT      UINT32_MAX
+#define MOST_EVENTS     8 /* each fault on the way is one: no chain is longer */
 
 /* One event while it is delivered. */
 struct arrival {
@@ -145,8 +145,7 @@ static bool has_gate_type(const struct arrival *arrival)
 /* INT n, INT3 and INTO ask whether the program may use the gate. */
 static bool may_use_gate(const struct arrival *arrival)
 {
-    return ext(arrival) ||
-           VMXC_FIELD_GET(arrival->gate, GATE_DPL) >= arrival->walk.cpu->guest.cpl;
+    return ext(arrival) || VMXC_FIELD_GET(arrival->gate, GATE_DPL) >= arrival->walk.cpu->guest.cpl;
 }
 
 static bool read_gate(struct arrival *arrival)
@@ -216,8 +215,8 @@ static bool is_code(uint64_t rights)
 /* IA-32e mode: handlers are 64-bit code. */
 static bool is_handler_code(const struct arrival *arrival, uint64_t rights)
 {
-    return is_code(rights) && (!arrival->ia32e || (rights & (VMXC_SEGMENT_L | VMXC_SEGMENT_DB)) ==
-                                                      VMXC_SEGMENT_L);
+    return is_code(rights) &&
+           (!arrival->ia32e || (rights & (VMXC_SEGMENT_L | VMXC_SEGMENT_DB)) == VMXC_SEGMENT_L);
 }
 
 static bool choose_code(struct arrival *arrival)
@@ -295,9 +294,9 @@ static bool exit_for_task(struct arrival *arrival)
 
 /* ---- The stack ---- */
 
-#define TSS_STACKS       4u    /* pointers to the stacks of privilege levels 0 to 2 */
-#define TSS_64_IST       0x24u /* IA-32e mode: the interrupt stack table, from 1 */
-#define TSS_32_SS        4u    /* behind ESP */
+#define TSS_STACKS 4u    /* pointers to the stacks of privilege levels 0 to 2 */
+#define TSS_64_IST 0x24u /* IA-32e mode: the interrupt stack table, from 1 */
+#define TSS_32_SS  4u    /* behind ESP */
 
 struct stack {
     uint64_t pointer;
@@ -427,9 +426,9 @@ static bool push(struct arrival *arrival, struct stack *stack, uint64_t value)
 static bool push_frame(struct arrival *arrival, struct stack *stack)
 {
     const bool with_stack = arrival->ia32e || arrival->new_cpl != arrival->walk.cpu->guest.cpl;
-    const uint64_t values[] = {FIELD(arrival, GUEST_SS_SELECTOR),   FIELD(arrival, GUEST_RSP),
-                               saved_rflags(arrival),               FIELD(arrival, GUEST_CS_SELECTOR),
-                               return_address(arrival), arrival->event->error_code};
+    const uint64_t values[] = {
+        FIELD(arrival, GUEST_SS_SELECTOR), FIELD(arrival, GUEST_RSP), saved_rflags(arrival),
+        FIELD(arrival, GUEST_CS_SELECTOR), return_address(arrival),   arrival->event->error_code};
     const uint32_t first = with_stack ? 0 : 2;
     const uint32_t end = arrival->event->has_error_code ? 6 : 5;
 
@@ -577,8 +576,8 @@ static uint32_t interruptibility(struct vmxsim_cpu *cpu, const struct deliver_ev
     const uint64_t state = field(cpu, VMXC_VMCS_ORDINAL_GUEST_INTERRUPTIBILITY_STATE) &
                            ~(VMXC_INTERRUPTIBILITY_STI | VMXC_INTERRUPTIBILITY_MOV_SS);
 
-    return (uint32_t)(state | (event->type == VMXC_INTERRUPTION_TYPE_NMI ? VMXC_INTERRUPTIBILITY_NMI
-                                                                          : 0));
+    return (uint32_t)(state |
+                      (event->type == VMXC_INTERRUPTION_TYPE_NMI ? VMXC_INTERRUPTIBILITY_NMI : 0));
 }
 
 enum vmxc_status vmxsim_deliver(struct vmxsim_cpu *cpu, const struct deliver_event *event,

@@ -201,10 +201,10 @@ static uint64_t information(enum vmxc_instruction_layout layout, unsigned identi
 
 #define UNDEFINED_ADDRESS VMXC_BITS(6, 2)   /* between scale and address size */
 #define UNDEFINED_MIDDLE  VMXC_BITS(14, 11) /* between operand size and segment */
-#define MEMORY_ONLY                                                            \
-    (VMXC_INSTRUCTION_SCALE | VMXC_INSTRUCTION_ADDRESS_SIZE |                  \
-     VMXC_INSTRUCTION_SEGMENT | VMXC_INSTRUCTION_INDEX |                       \
-     VMXC_INSTRUCTION_NO_INDEX | VMXC_INSTRUCTION_BASE | VMXC_INSTRUCTION_NO_BASE)
+#define MEMORY_ONLY                                                                      \
+    (VMXC_INSTRUCTION_SCALE | VMXC_INSTRUCTION_ADDRESS_SIZE | VMXC_INSTRUCTION_SEGMENT | \
+     VMXC_INSTRUCTION_INDEX | VMXC_INSTRUCTION_NO_INDEX | VMXC_INSTRUCTION_BASE |        \
+     VMXC_INSTRUCTION_NO_BASE)
 
 static uint64_t undefined_of_memory(const struct vmxsim_operands *operands)
 {

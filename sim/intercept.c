@@ -169,7 +169,7 @@ static void describe_string(const struct vmxsim_cpu *cpu, const struct vmxsim_io
     outcome->instruction_info =
         (uint32_t)(segment | VMXC_FIELD_MAKE(io->address_size, VMXC_INSTRUCTION_ADDRESS_SIZE));
     outcome->instruction_info_undefined =
-        (uint32_t)~(VMXC_INSTRUCTION_ADDRESS_SIZE | (io->in ? 0 : VMXC_INSTRUCTION_SEGMENT));
+        (uint32_t) ~(VMXC_INSTRUCTION_ADDRESS_SIZE | (io->in ? 0 : VMXC_INSTRUCTION_SEGMENT));
 }
 
 enum vmxc_status vmxsim_guest_io(struct vmxsim_cpu *cpu, const struct vmxsim_io *io,

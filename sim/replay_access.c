@@ -240,10 +240,9 @@ static enum vmxc_status run_once(struct vmxsim_vector_file *file,
 
 /* Every run, one for each way in which caches may answer; the first, in which nothing is cached, is shown. */
 static enum vmxc_status run_all(struct vmxsim_vector_file *file,
-                                const struct vmxsim_vector_case *vector,
-                                vmxsim_access_visit *visit, void *context, struct stale *stale,
-                                struct vmxsim_answer_set *set, bool *supported,
-                                struct vmxsim_error *error)
+                                const struct vmxsim_vector_case *vector, vmxsim_access_visit *visit,
+                                void *context, struct stale *stale, struct vmxsim_answer_set *set,
+                                bool *supported, struct vmxsim_error *error)
 {
     struct last_access last;
     uint32_t tried = 0;

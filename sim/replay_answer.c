@@ -360,8 +360,7 @@ static json_t *exit_on_the_way(const struct delivery *delivery,
     json_t *const answer = exit_of(outcome);
 
     add_hex(answer, "vectoring_info", true, delivery->vectoring_info);
-    add_hex(answer, "vectoring_error_code",
-            delivery->vectoring_info & VMXC_INTERRUPTION_ERROR_CODE,
+    add_hex(answer, "vectoring_error_code", delivery->vectoring_info & VMXC_INTERRUPTION_ERROR_CODE,
             delivery->vectoring_error_code);
     return answer;
 }

@@ -410,9 +410,12 @@ static const struct vmxsim_schema_key fill_keys[] = {KEY_OP,
 /* ---- Operations of a guest, of VMX root operation ---- */
 
 static const struct operation guest_operations[] = {
-    {"rdmsr", VMXSIM_SCHEMA(guest_rdmsr_keys)},   {"wrmsr", VMXSIM_SCHEMA(guest_wrmsr_keys)},
-    {"in", VMXSIM_SCHEMA(io_keys)},         {"out", VMXSIM_SCHEMA(io_keys)},
-    {"ins", VMXSIM_SCHEMA(string_io_keys)}, {"outs", VMXSIM_SCHEMA(string_io_keys)},
+    {"rdmsr", VMXSIM_SCHEMA(guest_rdmsr_keys)},
+    {"wrmsr", VMXSIM_SCHEMA(guest_wrmsr_keys)},
+    {"in", VMXSIM_SCHEMA(io_keys)},
+    {"out", VMXSIM_SCHEMA(io_keys)},
+    {"ins", VMXSIM_SCHEMA(string_io_keys)},
+    {"outs", VMXSIM_SCHEMA(string_io_keys)},
 };
 
 static const struct operation root_operations[] = {
@@ -530,11 +533,11 @@ static enum vmxc_status check_registers(const struct vmxsim_vector_file *file,
     return VMXC_OK;
 }
 
-#define KEY_REGISTERS              \
-    {.name = "registers",          \
-     .type = VMXSIM_SCHEMA_CUSTOM, \
-     .check = check_registers,     \
-     .optional = true}
+#define KEY_REGISTERS                                                                \
+    {                                                                                \
+        .name = "registers", .type = VMXSIM_SCHEMA_CUSTOM, .check = check_registers, \
+        .optional = true                                                             \
+    }
 
 #define COMMON_KEYS                                                                              \
     {.name = "id", .type = VMXSIM_SCHEMA_STRING, .min = 1},                                      \

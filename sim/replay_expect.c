@@ -166,17 +166,16 @@ static const struct vmxsim_schema_key intercept_exception_keys[] = {
     KEY_NAME("result"), KEY_VECTOR, KEY_ERROR_CODE, KEY_HEX("cr2", UINT64_MAX)};
 
 /* Kind `event`. */
-static const struct vmxsim_schema_key delivered_keys[] = {
-    KEY_NAME("result"),
-    KEY_HEX("rip", UINT64_MAX),
-    KEY_HEX("rsp", UINT64_MAX),
-    KEY_HEX("rflags", UINT64_MAX),
-    KEY_HEX("cs", UINT16_MAX),
-    KEY_HEX("ss", UINT16_MAX),
-    KEY_HEX("interruptibility", UINT32_MAX),
-    KEY_HEX("cr2", UINT64_MAX),
-    KEY_MEMORY,
-    KEY_OPEN};
+static const struct vmxsim_schema_key delivered_keys[] = {KEY_NAME("result"),
+                                                          KEY_HEX("rip", UINT64_MAX),
+                                                          KEY_HEX("rsp", UINT64_MAX),
+                                                          KEY_HEX("rflags", UINT64_MAX),
+                                                          KEY_HEX("cs", UINT16_MAX),
+                                                          KEY_HEX("ss", UINT16_MAX),
+                                                          KEY_HEX("interruptibility", UINT32_MAX),
+                                                          KEY_HEX("cr2", UINT64_MAX),
+                                                          KEY_MEMORY,
+                                                          KEY_OPEN};
 static const struct vmxsim_schema_key event_exit_keys[] = {
     KEY_NAME("result"),
     KEY_EXIT_REASON,

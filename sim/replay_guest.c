@@ -60,9 +60,10 @@ static enum vmxc_status check_operands(const struct vmxsim_vector_file *file,
     return vmxsim_schema_check_object(file, at, &operand_schema, error);
 }
 
-#define KEY_OPERANDS                                                                               \
-    {                                                                                              \
-        .name = "operands", .type = VMXSIM_SCHEMA_CUSTOM, .optional = true, .check = check_operands \
+#define KEY_OPERANDS                                                        \
+    {                                                                       \
+        .name = "operands", .type = VMXSIM_SCHEMA_CUSTOM, .optional = true, \
+        .check = check_operands                                             \
     }
 
 static const struct vmxsim_schema_key plain_keys[] = {KEY_OP, KEY_LENGTH, KEY_OPERANDS};
@@ -253,8 +254,8 @@ enum vmxc_status vmxsim_run_named_instruction(struct vmxsim_cpu *cpu, const json
 
 bool vmxsim_is_named_instruction(const json_t *instruction)
 {
-    return vmxsim_named_instruction_schema(
-               json_string_value(json_object_get(instruction, "op"))) != NULL;
+    return vmxsim_named_instruction_schema(json_string_value(json_object_get(instruction, "op"))) !=
+           NULL;
 }
 
 bool vmxsim_exit_has_length(const struct vmxsim_outcome *outcome)

@@ -55,10 +55,9 @@ static uint64_t load_entry(struct walk *walk, const struct ept_request *request,
 {
     if (!walk->cpu->stale)
         return vmxsim_memory_read_entry(walk->cpu->memory, hpa);
-    return vmxsim_stale_read(
-        walk, &(struct stale_reading){.hpa = hpa,
-                                      .first = level == walk->cpu->ept.levels,
-                                      .page = request->guest_level == 0});
+    return vmxsim_stale_read(walk, &(struct stale_reading){.hpa = hpa,
+                                                           .first = level == walk->cpu->ept.levels,
+                                                           .page = request->guest_level == 0});
 }
 
 static uint64_t read_entry(struct walk *walk, const struct ept_request *request, uint64_t table,

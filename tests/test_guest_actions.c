@@ -414,8 +414,8 @@ END_TEST
 
 START_TEST(vmx_and_segment_instructions_need_protected_mode)
 {
-    static const enum vmxsim_instruction instructions[] = {
-        ROW(VMLAUNCH), ROW(VMXON), ROW(INVEPT), ROW(LLDT), ROW(STR), ROW(LTR)};
+    static const enum vmxsim_instruction instructions[] = {ROW(VMLAUNCH), ROW(VMXON), ROW(INVEPT),
+                                                           ROW(LLDT),     ROW(STR),   ROW(LTR)};
     machine_set_mode(&machine, GUEST_NONE);
     VMXSIM_VMCS(&machine.vmcs, GUEST_CR0) &= ~VMXC_CR0_PE;
     set_secondary(VMXC_BIT(2));

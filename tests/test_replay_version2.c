@@ -44,16 +44,15 @@ static void expect_agreement_unless(const char *why)
 
 /* ---- Accesses while translations change ---- */
 
-#define READ_WORD        "{\"type\":\"read\",\"linear\":\"0x3000\",\"size\":4}"
-#define WRITE_WORD       "{\"type\":\"write\",\"linear\":\"0x3000\",\"size\":4,\"value\":\"0x1\"}"
-#define READ_OTHER       "{\"type\":\"read\",\"linear\":\"0x40003000\",\"size\":4}"
+#define READ_WORD  "{\"type\":\"read\",\"linear\":\"0x3000\",\"size\":4}"
+#define WRITE_WORD "{\"type\":\"write\",\"linear\":\"0x3000\",\"size\":4,\"value\":\"0x1\"}"
+#define READ_OTHER "{\"type\":\"read\",\"linear\":\"0x40003000\",\"size\":4}"
 #define POKE(address, value) \
     "{\"type\":\"poke\",\"address\":\"" address "\",\"value\":\"" value "\"}"
 #define INVEPT(scope, eptp) \
     "{\"type\":\"invept\",\"scope\":\"" scope "\",\"descriptor\":[\"" eptp "\",\"0x0\"]}"
-#define INVVPID(scope, vpid, linear)                                                 \
-    "{\"type\":\"invvpid\",\"scope\":\"" scope "\",\"descriptor\":[\"" vpid "\",\"" \
-    linear "\"]}"
+#define INVVPID(scope, vpid, linear) \
+    "{\"type\":\"invvpid\",\"scope\":\"" scope "\",\"descriptor\":[\"" vpid "\",\"" linear "\"]}"
 #define NO_WRITES        POKE("0x2000", "0xb5")
 #define COMPLETE         "{\"result\":\"complete\"}"
 #define VIOLATION        "{\"result\":\"exit\",\"exit_reason\":48}"
@@ -61,21 +60,21 @@ static void expect_agreement_unless(const char *why)
 #define FAULT            "{\"result\":\"guest_exception\",\"vector\":14,\"cr2\":\"0x3000\"}"
 
 /* A guest with 4-level paging: 3000H and the tables, mapped as they are, all flags set. */
-#define TABLES                                                                          \
+#define TABLES                                                                                 \
     "\"0x4000\":\"0x5067\",\"0x5000\":\"0x6067\",\"0x6000\":\"0x7067\",\"0x7018\":\"0x3067\"," \
     "\"0x7038\":\"0x7067\""
-#define GLOBAL_TABLES                                                                   \
+#define GLOBAL_TABLES                                                                          \
     "\"0x4000\":\"0x5067\",\"0x5000\":\"0x6067\",\"0x6000\":\"0x7067\",\"0x7018\":\"0x3167\"," \
     "\"0x7038\":\"0x7067\""
-#define PAGING       VECTOR_LONG_MODE
-#define WITH_VPID    VECTOR_LONG_MODE ",\"0x401e\":\"0xa2\",\"0x0\":\"0x1\""
-#define WITH_GLOBALS                                                                          \
+#define PAGING    VECTOR_LONG_MODE
+#define WITH_VPID VECTOR_LONG_MODE ",\"0x401e\":\"0xa2\",\"0x0\":\"0x1\""
+#define WITH_GLOBALS                                                                              \
     "\"0x6800\":\"0x80000031\",\"0x6804\":\"0x20a0\",\"0x2806\":\"0x500\",\"0x4012\":\"0x93fb\"," \
     "\"0x6802\":\"0x4000\",\"0x4816\":\"0xa09b\",\"0x401e\":\"0xa2\",\"0x0\":\"0x1\""
-#define UNMAP        POKE("0x7018", "0x0")
-#define UNMAP_INSIDE "{\"type\":\"write\",\"linear\":\"0x7018\",\"size\":8,\"value\":\"0x0\"}"
+#define UNMAP          POKE("0x7018", "0x0")
+#define UNMAP_INSIDE   "{\"type\":\"write\",\"linear\":\"0x7018\",\"size\":8,\"value\":\"0x0\"}"
 #define INVLPG(linear) "{\"type\":\"invlpg\",\"linear\":\"" linear "\"}"
-#define MOV_TO_CR3   "{\"type\":\"mov_to_cr3\",\"value\":\"0x4000\"}"
+#define MOV_TO_CR3     "{\"type\":\"mov_to_cr3\",\"value\":\"0x4000\"}"
 
 static const struct {
     const char *vmcs, *memory, *accesses, *expect;
@@ -134,11 +133,10 @@ static const struct {
      COMPLETE, NULL},
     {WITH_GLOBALS, GLOBAL_TABLES,
      READ_WORD "," UNMAP "," INVVPID("0x3", "0x1", "0x0") "," READ_WORD, COMPLETE, NULL},
-    {WITH_GLOBALS, GLOBAL_TABLES, READ_WORD "," UNMAP_INSIDE "," MOV_TO_CR3 "," READ_WORD,
-     COMPLETE, NULL},
-    {PAGING, TABLES, READ_WORD "," UNMAP_INSIDE "," READ_WORD, COMPLETE, NULL},
-    {PAGING, TABLES, READ_WORD "," UNMAP_INSIDE "," INVLPG("0x7000") "," READ_WORD, COMPLETE,
+    {WITH_GLOBALS, GLOBAL_TABLES, READ_WORD "," UNMAP_INSIDE "," MOV_TO_CR3 "," READ_WORD, COMPLETE,
      NULL},
+    {PAGING, TABLES, READ_WORD "," UNMAP_INSIDE "," READ_WORD, COMPLETE, NULL},
+    {PAGING, TABLES, READ_WORD "," UNMAP_INSIDE "," INVLPG("0x7000") "," READ_WORD, COMPLETE, NULL},
 };
 
 START_TEST(caches_may_answer_until_something_invalidates_them)
@@ -155,8 +153,8 @@ END_TEST
 /* ---- Instructions ---- */
 
 #define INFO_OF_LGDT "0x21c18880" /* 32-bit address and operand, DS, base RBX, no index, LGDT */
-#define LGDT                                                                          \
-    "{\"op\":\"lgdt\",\"length\":4,\"operands\":{\"address_size\":1,\"segment\":3,"   \
+#define LGDT                                                                        \
+    "{\"op\":\"lgdt\",\"length\":4,\"operands\":{\"address_size\":1,\"segment\":3," \
     "\"base\":3,\"operand_size\":1,\"displacement\":\"0x10\"}}"
 #define TABLES_EXIT "\"0x401e\":\"0x86\""
 #define TO_CR0(value) \
@@ -195,8 +193,7 @@ static const struct {
     {TO_CR0("0x39"), "", "{\"result\":\"complete\",\"cr0\":\"0x39\",\"cr4\":\"0x2000\"}", NULL},
     {"{\"op\":\"mov_from_cr\",\"length\":3,\"register\":0,\"gpr\":2}", "",
      "{\"result\":\"complete\",\"value\":\"0x31\"}", NULL},
-    {"{\"op\":\"lmsw\",\"length\":3,\"value\":\"0x9\",\"linear\":\"0x3000\"}",
-     "\"0x6000\":\"0x8\"",
+    {"{\"op\":\"lmsw\",\"length\":3,\"value\":\"0x9\",\"linear\":\"0x3000\"}", "\"0x6000\":\"0x8\"",
      "{\"result\":\"exit\",\"exit_reason\":28,\"qualification\":\"0x90070\",\"guest_linear\":"
      "\"0x3000\"}",
      NULL},
@@ -216,7 +213,7 @@ END_TEST
 /* ---- Events ---- */
 
 /* IDT at A000H with a gate for vector 20H to 3000H; GDT at B000H with flat code; the stack ends at C000H. */
-#define EVENT_STATE                                                                      \
+#define EVENT_STATE                                                                        \
     "\"0x6818\":\"0xa000\",\"0x4812\":\"0x107\",\"0x6816\":\"0xb000\",\"0x4810\":\"0xf\"," \
     "\"0x681c\":\"0xc000\",\"0x6820\":\"0x202\""
 #define EVENT_MEMORY "\"0xa100\":\"0x8e0000083000\",\"0xb008\":\"0xcf9b000000ffff\""
@@ -236,8 +233,7 @@ static const struct {
     {EVENT_STATE "," INTERRUPT, EVENT_MEMORY, "{\"result\":\"exit\",\"exit_reason\":0}",
      "observed delivered"},
     {EVENT_STATE "," PROTECTION, EVENT_MEMORY,
-     "{\"result\":\"exit\",\"exit_reason\":2,\"vectoring_info\":\"0x80000b08\"}",
-     "vectoring_info"},
+     "{\"result\":\"exit\",\"exit_reason\":2,\"vectoring_info\":\"0x80000b08\"}", "vectoring_info"},
     {EVENT_STATE "," INTERRUPT, EVENT_MEMORY,
      "{\"result\":\"delivered\",\"rip\":\"0x3000\",\"rsp\":\"0xbff4\",\"cs\":\"0x8\","
      "\"rflags\":\"0x2\",\"interruptibility\":\"0x0\"}",
@@ -265,7 +261,7 @@ END_TEST
 
 /* ---- What is refused ---- */
 
-#define KIND_ACCESS(accesses) "\"kind\":\"access\",\"accesses\":[" accesses "]"
+#define KIND_ACCESS(accesses)       "\"kind\":\"access\",\"accesses\":[" accesses "]"
 #define KIND_INTERCEPT(instruction) "\"kind\":\"intercept\",\"instruction\":" instruction
 
 static const struct {
@@ -288,8 +284,8 @@ static const struct {
      "not in RAM"},
     {VERSION_2, KIND_ACCESS("{\"type\":\"invept\",\"scope\":\"0x1\"}"), "", COMPLETE,
      "accesses[0].descriptor", "missing"},
-    {VERSION_2, KIND_ACCESS("{\"type\":\"invept\",\"scope\":\"0x1\",\"descriptor\":[\"0x0\"]}"),
-     "", COMPLETE, "accesses[0].descriptor", "two quadwords"},
+    {VERSION_2, KIND_ACCESS("{\"type\":\"invept\",\"scope\":\"0x1\",\"descriptor\":[\"0x0\"]}"), "",
+     COMPLETE, "accesses[0].descriptor", "two quadwords"},
     {VERSION_2, KIND_ACCESS("{\"type\":\"invlpg\",\"linear\":\"0x0\",\"size\":1}"), "", COMPLETE,
      "accesses[0].size", "unknown key"},
     {VERSION_2, KIND_ACCESS("{\"type\":\"flush\"}"), "", COMPLETE, "accesses[0].type",
@@ -311,8 +307,8 @@ static const struct {
     {VERSION_2, KIND_ACCESS(READ_WORD) ",\"registers\":{\"eax\":\"0x0\"}", "", COMPLETE,
      "registers", ""},
     {VERSION_2, "\"kind\":\"event\"", "", "{\"result\":\"delivered\"}", "", "injects no event"},
-    {VERSION_2, "\"kind\":\"event\"", "\"0x4016\":\"0x80000700\"", "{\"result\":\"delivered\"}",
-     "", "injects no event"},
+    {VERSION_2, "\"kind\":\"event\"", "\"0x4016\":\"0x80000700\"", "{\"result\":\"delivered\"}", "",
+     "injects no event"},
     {VERSION_2, "\"kind\":\"event\"", INTERRUPT, COMPLETE, "expect.result", "is not one of"},
 };
 
@@ -338,9 +334,8 @@ START_TEST(an_event_in_real_address_mode_is_not_supported)
 {
     static struct vector_seen seen;
 
-    set_case(VERSION_2, "\"kind\":\"event\"",
-             EVENT_STATE "," INTERRUPT ",\"0x6800\":\"0x30\"", EVENT_MEMORY,
-             "{\"result\":\"delivered\"}");
+    set_case(VERSION_2, "\"kind\":\"event\"", EVENT_STATE "," INTERRUPT ",\"0x6800\":\"0x30\"",
+             EVENT_MEMORY, "{\"result\":\"delivered\"}");
     vector_file_decide(&seen);
     ck_assert_int_eq(seen.verdict[0], VMXSIM_CASE_UNSUPPORTED);
 }

@@ -323,14 +323,10 @@ static void print_registers(void)
         const char *key;
         uint32_t field;
     } fields[] = {
-        {"cr0", VMXC_VMCS_GUEST_CR0},
-        {"cr3", VMXC_VMCS_GUEST_CR3},
-        {"cr4", VMXC_VMCS_GUEST_CR4},
-        {"rsp", VMXC_VMCS_GUEST_RSP},
-        {"rfl", VMXC_VMCS_GUEST_RFLAGS},
-        {"sel", VMXC_VMCS_GUEST_CS_SELECTOR},
-        {"ss", VMXC_VMCS_GUEST_SS_SELECTOR},
-        {"int", VMXC_VMCS_GUEST_INTERRUPTIBILITY_STATE},
+        {"cr0", VMXC_VMCS_GUEST_CR0},        {"cr3", VMXC_VMCS_GUEST_CR3},
+        {"cr4", VMXC_VMCS_GUEST_CR4},        {"rsp", VMXC_VMCS_GUEST_RSP},
+        {"rfl", VMXC_VMCS_GUEST_RFLAGS},     {"sel", VMXC_VMCS_GUEST_CS_SELECTOR},
+        {"ss", VMXC_VMCS_GUEST_SS_SELECTOR}, {"int", VMXC_VMCS_GUEST_INTERRUPTIBILITY_STATE},
     };
 
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
