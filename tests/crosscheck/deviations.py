@@ -374,7 +374,7 @@ def real_mode_error_code(header, record, answer):
 
 # ---- Events ----
 
-RFLAGS_RF, ENTRY_INFO, STACK_FAULT = 1 << 16, 0x4016, "0x80000b0c"
+RFLAGS_RF, ENTRY_INFO, GUEST_IDTR_BASE, STACK_FAULT = 1 << 16, 0x4016, 0x6818, "0x80000b0c"
 
 
 def double_fault_resume_flag(header, record, answer):
@@ -395,21 +395,30 @@ def double_fault_resume_flag(header, record, answer):
     return {**answer, "memory": memory}
 
 
+def switches_stack(header, record, vector):
+    """Does the delivery of this vector take the stack pointer out of the TSS?"""
+    if record["vmcs"][0] == "long64-user":
+        return True
+    gate = vectors.fields(header, record).get(GUEST_IDTR_BASE, 0) % 0x1000 + templates.CODE_PAGE + 16 * vector
+    return record["vmcs"][0] == "long64" and vectors.words(header, record).get(gate, 0) >> 32 & 7
+
+
 def stack_fault_selector(header, record, answer):
     """A stack pointer out of the TSS that is not canonical: the error code of #SS has the selector in SS, not a null selector."""
-    fields = vectors.fields(header, record)
-    if record["kind"] != "event" or record["vmcs"][0] != "long64-user":
+    if record["kind"] != "event":
         return None
-    selector, changed = fields.get(GUEST_SS, 0) & 0xFFFC, dict(answer)
-    # What VM entry injects comes with the error code that the field has.
-    injected = fields[ENTRY_INFO] == vectors.number(STACK_FAULT)
-    pairs = [("intr_info", "intr_error_code")] + ([] if injected else [("vectoring_info", "vectoring_error_code")])
-    for info, code in pairs:
-        if answer.get(info) == STACK_FAULT:
-            changed[code] = hex(vectors.number(answer[code]) | selector)
+    fields, changed = vectors.fields(header, record), dict(answer)
+    selector, injected = fields.get(GUEST_SS, 0) & 0xFFFC, fields[ENTRY_INFO]
+    # What VM entry injects comes with the error code that the field has. A #SS that is delivered came up with that event.
+    on_the_way = vectors.number(answer.get("vectoring_info", "0x0"))
+    if answer.get("intr_info") == STACK_FAULT and switches_stack(header, record, on_the_way & 0xFF):
+        changed["intr_error_code"] = hex(vectors.number(answer["intr_error_code"]) | selector)
+    if not switches_stack(header, record, injected & 0xFF):
+        return changed
+    if answer.get("vectoring_info") == STACK_FAULT and injected != vectors.number(STACK_FAULT):
+        changed["vectoring_error_code"] = hex(vectors.number(answer["vectoring_error_code"]) | selector)
     if record.get("trace", {}).get("delivered", {}) == {"vector": 12, "nested": True}:
-        key = hex(templates.CODE_PAGE + vectors.number(answer["rsp"]) % 0x1000)
-        memory = answer["memory"]
+        key, memory = hex(templates.CODE_PAGE + vectors.number(answer["rsp"]) % 0x1000), answer["memory"]
         changed["memory"] = {**memory, key: hex(vectors.number(memory.get(key, "0x0")) | selector)}
     return changed
 

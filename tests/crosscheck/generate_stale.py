@@ -105,7 +105,8 @@ def entries(mode):
     """Entries that the access below the boundary reads; leaves more often."""
     kind, size = kind_of(mode), mode.entry_size
     guest = [Entry(hpa, size, False, index == 0) for index, hpa in enumerate(GUEST_LOW[kind])]
-    data = [Entry(hpa, 8, True, index == 0) for index, hpa in enumerate(EPT_LOW)]
+    shared = EPT_LOW[3:] if kind == "paging32" else []  # translates the tables as well
+    data = [Entry(hpa, 8, True, index == 0, hpa in shared) for index, hpa in enumerate(EPT_LOW)]
     tables = [Entry(hpa, 8, True, hpa & 0x20000 != 0, True) for hpa in EPT_TABLES[kind]]
     return guest[:1] * 6 + guest[1:] * 2 + data[:1] * 6 + data[1:] * 2 + tables
 
