@@ -28,7 +28,9 @@ enum invvpid_type { INVVPID_ADDRESS, INVVPID_SINGLE, INVVPID_ALL, INVVPID_SINGLE
 
 void vmxsim_stale_init(struct stale *stale)
 {
+    stale->made = 0;
     stale->known = 0;
+    stale->discarded = false;
     stale->overflow = false;
 }
 

@@ -156,7 +156,7 @@ enum vmxc_status vmxsim_walk_move_data(struct vmxsim_memory *memory,
 static void start(struct walk *walk, struct vmxsim_cpu *cpu, struct vmxsim_outcome *outcome,
                   struct vmxsim_trail *trail)
 {
-    const bool uses_tlb = tlb_is_on(cpu) && (!trail || tlb_is_lazy(cpu));
+    const bool uses_tlb = tlb_is_on(cpu) && !cpu->stale && (!trail || tlb_is_lazy(cpu));
 
     vmxsim_outcome_clear(outcome);
     *walk = (struct walk){.cpu = cpu, .outcome = outcome, .trail = trail};

@@ -66,6 +66,9 @@ static void expect_agreement_unless(const char *why)
 #define GLOBAL_TABLES                                                                          \
     "\"0x4000\":\"0x5067\",\"0x5000\":\"0x6067\",\"0x6000\":\"0x7067\",\"0x7018\":\"0x3167\"," \
     "\"0x7038\":\"0x7067\""
+#define TABLES_WITHOUT_FLAG                                                                    \
+    "\"0x4000\":\"0x5067\",\"0x5000\":\"0x6067\",\"0x6000\":\"0x7067\",\"0x7018\":\"0x3007\"," \
+    "\"0x7038\":\"0x7067\""
 #define PAGING    VECTOR_LONG_MODE
 #define WITH_VPID VECTOR_LONG_MODE ",\"0x401e\":\"0xa2\",\"0x0\":\"0x1\""
 #define WITH_GLOBALS                                                                              \
@@ -136,6 +139,8 @@ static const struct {
     {WITH_GLOBALS, GLOBAL_TABLES, READ_WORD "," UNMAP_INSIDE "," MOV_TO_CR3 "," READ_WORD, COMPLETE,
      NULL},
     {PAGING, TABLES, READ_WORD "," UNMAP_INSIDE "," READ_WORD, COMPLETE, NULL},
+    /* The access that came first has set the accessed flag. */
+    {PAGING, TABLES_WITHOUT_FLAG, READ_WORD "," UNMAP_INSIDE "," READ_WORD, COMPLETE, NULL},
     {PAGING, TABLES, READ_WORD "," UNMAP_INSIDE "," INVLPG("0x7000") "," READ_WORD, COMPLETE, NULL},
 };
 
@@ -218,6 +223,7 @@ END_TEST
     "\"0x681c\":\"0xc000\",\"0x6820\":\"0x202\""
 #define EVENT_MEMORY "\"0xa100\":\"0x8e0000083000\",\"0xb008\":\"0xcf9b000000ffff\""
 #define INTERRUPT    "\"0x4016\":\"0x80000020\""
+#define SOFTWARE     "\"0x4016\":\"0x80000420\",\"0x401a\":\"0x2\""
 #define PROTECTION   "\"0x4016\":\"0x80000b0d\""
 
 static const struct {
@@ -244,6 +250,10 @@ static const struct {
     {EVENT_STATE "," INTERRUPT ",\"0x4004\":\"0x800\"", "\"0xa100\":\"0xe0000083000\"",
      "{\"result\":\"exit\",\"exit_reason\":0,\"intr_info\":\"0x80000b0b\",\"intr_error_code\":"
      "\"0x103\",\"vectoring_info\":\"0x80000020\"}",
+     NULL},
+    {EVENT_STATE "," SOFTWARE ",\"0x4004\":\"0x800\"", "\"0xa100\":\"0x6e0000083000\"",
+     "{\"result\":\"exit\",\"exit_reason\":0,\"intr_info\":\"0x80000b0b\",\"intr_error_code\":"
+     "\"0x102\",\"vectoring_info\":\"0x80000420\"}",
      NULL},
     {EVENT_STATE "," PROTECTION ",\"0x4004\":\"0x100\"", EVENT_MEMORY,
      "{\"result\":\"exit\",\"exit_reason\":0,\"intr_info\":\"0x80000b08\",\"intr_error_code\":"
