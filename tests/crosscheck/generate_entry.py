@@ -35,6 +35,8 @@ CORNERS = [
     {0x802: 0xB},                                                  # CS: another RPL
     {0x4016: 0x80000700},                                          # other event: pending MTF
     {0x4826: 1, 0x6822: 0x1001},                                   # HLT, a breakpoint pending
+    {0x4826: 1, 0x6822: 0x1001, 0x482E: 0x60},                     # and a short timer
+    {0x4826: 1, 0x4824: 0x8},                                      # HLT, NMIs blocked
 ]
 
 
@@ -64,9 +66,13 @@ def comes_back(rules):
     return any(rule.startswith(("CTL.", "HOST.")) for rule in rules)
 
 
-def resets_bochs(fields):
-    """Shutdown with debug exceptions pending: Bochs delivers them after the entry, and ends in a reset, so that there is no answer."""
-    return fields.get("0x4826") == "0x2" and "0x6822" in fields
+def hasten(fields):
+    """
+    A guest in HLT or shutdown with debug exceptions pending: a short VMX-preemption timer ends the wait. Bochs starts again if the
+    watchdog's NMI does (deviations.py); the corners show that often enough.
+    """
+    if fields.get("0x4826") in ("0x1", "0x2") and "0x6822" in fields and "0x482e" in fields:
+        fields["0x482e"] = "0x60"
 
 
 def add_msr_list(random, fields, words):
@@ -131,8 +137,7 @@ def generate_all(program, header, random, count, prefix):
         wanted = count - len(cases)
         for state in raw_states(program, header, random.getrandbits(63), wanted):
             template = header["vmcs"][state["template"]]
-            if resets_bochs(state["fields"]):
-                continue
+            hasten(state["fields"])
             if not host_changed(template, state["fields"]) or comes_back(state["rules"]):
                 cases.append(finish(header, random, f"{prefix}{len(cases):06}", state))
     return cases

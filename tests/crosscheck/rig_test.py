@@ -15,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import answers
 import deviations
+import fetches
 import generate
 import header as headers
 import minimize
@@ -71,6 +72,25 @@ class Deviations(unittest.TestCase):
         self.assertEqual(deviations.TABLES["bochs"].ids(), {name for name in described if described[name]["engine"] == "bochs"})
 
 
+PIN_BASED = 0x56  # with the VMX-preemption timer
+# A guest that enters HLT or shutdown with a debug exception pending, and what Bochs was seen to do.
+PENDING_DEBUG = [
+    ({"0x4826": "0x1"}, "engine_reset"),
+    ({"0x4826": "0x2"}, "engine_reset"),
+    ({"0x4826": "0x1", "0x482e": "0x0"}, "entered"),
+    ({"0x4826": "0x1", "0x482e": "0x60"}, "entered"),
+    ({"0x4826": "0x2", "0x482e": "0x60"}, "entered"),
+    ({"0x4826": "0x1", "0x482e": "0x359f4"}, "entered"),       # 219,636
+    ({"0x4826": "0x1", "0x482e": "0x35a58"}, "engine_reset"),  # 219,736
+    ({"0x4826": "0x1", "0x482e": "0x60", "0x4000": hex(PIN_BASED & ~0x40)}, "engine_reset"),
+    ({"0x4826": "0x1", "0x4824": "0x8"}, "entered"),
+    ({"0x4826": "0x1", "0x4824": "0x8", "0x4000": hex(PIN_BASED & ~0x40)}, "entered"),
+    ({"0x4826": "0x1", "0x4824": "0x8", "0x4000": hex(PIN_BASED | 0x28)}, "engine_reset"),
+    ({"0x4826": "0x1", "0x4000": hex(PIN_BASED | 0x28), "0x4002": "0x96406172"}, "entered"),
+    ({"0x4826": "0x1", "0x4824": "0x8", "0x4000": hex(PIN_BASED | 0x28), "0x4002": "0x96406172"}, "engine_reset"),
+]
+
+
 class WithModel(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -106,6 +126,35 @@ class WithModel(unittest.TestCase):
             for one, case in zip(judged, cases):
                 if one.kind == verdicts.DEVIATES:
                     self.assertIn(case.get("deviates"), one.ids, case["id"])
+
+    def test_a_pending_debug_exception_resets_bochs_only_if_an_nmi_ends_the_wait(self):
+        cases = [{"id": f"wait-{index}", "kind": "entry", "launch_state": "clear", "instruction": "vmlaunch", "memory": ["base", {}],
+                  "vmcs": ["long64", {"0x4000": hex(PIN_BASED), "0x482e": "0x40000", "0x6822": "0x1001", **fields}]}
+                 for index, (fields, _) in enumerate(PENDING_DEBUG)]
+        given = [{"result": result} for _, result in PENDING_DEBUG]
+        judged = verdicts.judge(self.model, self.header, "bochs", cases, given)
+        self.assertEqual([one.case["vmcs"] for one in judged if one.kind == verdicts.DIFFERS], [])
+        self.assertEqual([one.kind == verdicts.DEVIATES for one in judged],
+                         [result == "engine_reset" for _, result in PENDING_DEBUG])
+
+    def misled_fetch(self, address):
+        """A fetch of VMCALL through an EPT entry that leads to this page."""
+        return {"id": "misled", "kind": "access", "vmcs": ["unpaged32", {"0x681e": "0x7ffff100"}],
+                "memory": ["base", {"0x3020ff8": hex(address | 0x437)}],
+                "accesses": [{"type": "fetch", "linear": "0x7ffff100", "size": 3}]}
+
+    def test_an_instruction_is_moved_to_where_its_fetch_leads(self):
+        case = self.misled_fetch(0x3DFFF000)
+        self.assertIsNotNone(fetches.stray(self.header, self.model.record(self.header, [case])[0]))
+        moved = fetches.settle(self.model, self.header, [case])[0]
+        self.assertEqual(moved["memory"][1]["0x3dfff100"], "0xc1010f")
+        self.assertIsNone(fetches.stray(self.header, self.model.record(self.header, [moved])[0]))
+
+    def test_an_instruction_that_cannot_be_moved_says_why(self):
+        for address, why in ((0x13FFFF000, "no memory"), (0x3FFFF000 | 0x40000000, "payload")):
+            case = self.misled_fetch(address)
+            self.assertEqual(fetches.settle(self.model, self.header, [case]), [case])
+            self.assertIn(why, fetches.stray(self.header, self.model.record(self.header, [case])[0]))
 
     def test_a_wrong_answer_is_a_difference(self):
         cases = self.cases("intercept", 20)

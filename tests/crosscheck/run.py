@@ -13,6 +13,7 @@ import answers
 import compare
 import deviations
 import engines
+import fetches
 import generate
 import header as headers
 import minimize
@@ -203,7 +204,8 @@ def run_generated(options, model):
     run = Run(engine, model, header)
     program = os.path.join(options.build, "tests", "crosscheck", "entry_states")
     for kind, count in counts_of(options).items():
-        run.add(generate.generate(header, options.generate, kind, count, program), kind)
+        cases = generate.generate(header, options.generate, kind, count, program)
+        run.add(fetches.settle(model, header, cases) if kind == "access" else cases, kind)
     return finish(run, options)
 
 
