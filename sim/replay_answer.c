@@ -188,10 +188,10 @@ static json_t *places_of(const struct vmxsim_outcome *outcome)
 void vmxsim_trace_fetch(struct vmxsim_vector_file *file, const struct vmxsim_outcome *outcome,
                         uint32_t size)
 {
-    if (outcome->kind != VMXSIM_OUTCOME_COMPLETE)
-        return;
-    add_to_trace(file, "fetched", wide_hex(outcome->data, size));
-    add_to_trace(file, "fetched_at", places_of(outcome));
+    if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
+        add_to_trace(file, "fetched", wide_hex(outcome->data, size));
+    if (outcome->page_count != 0)
+        add_to_trace(file, "fetched_at", places_of(outcome));
 }
 
 static json_t *values_of(const struct vmxsim_vector_file *file, const json_t *accesses)

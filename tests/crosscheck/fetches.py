@@ -22,28 +22,37 @@ def wanted_bytes(header, access):
     return code.to_bytes(8, "little")
 
 
+def byte_addresses(places, count):
+    """Host-physical addresses of `count` bytes: the first page up to its end, then the second, if it is known."""
+    first = range(places[0], min(places[0] + count, places[0] // PAGE * PAGE + PAGE))
+    rest = count - len(first)
+    return [*first, *(range(places[1], places[1] + rest) if len(places) > 1 else [])]
+
+
+def bytes_in_memory(header, record, places, count):
+    """Before the experiment; all ones where there is nothing."""
+    words = vectors.words(header, record)
+    layout = batch.Layout(header)
+    return bytes(words.get(address & ~7, 0) >> 8 * (address & 7) & 0xFF if layout.in_ram(address) else 0xFF
+                 for address in byte_addresses(places, count))
+
+
 def misled(header, record):
-    """[(access, where its bytes were fetched)] of fetches of other bytes."""
+    """[(access, where its bytes were fetched)] of fetches of other bytes; one that fails may have got those on its first page."""
     if record["kind"] != "access":
         return []
-    trace = record.get("trace", {})
-    fetches = [access for access in record.get("accesses", []) if access["type"] == "fetch"]
-    found = []
-    for access, fetched, places in zip(fetches, trace.get("fetched", []), trace.get("fetched_at", [])):
-        wanted = wanted_bytes(header, access)[:access["size"]]
-        if vectors.number(fetched) != int.from_bytes(wanted, "little"):
-            found.append((access, [vectors.number(place) for place in places]))
+    trace, found = record.get("trace", {}), []
+    fetches = [access for access in record["accesses"] if access["type"] == "fetch"]
+    fetched = [vectors.number(value) for value in trace.get("fetched", [])]
+    for index, (access, at) in enumerate(zip(fetches, trace.get("fetched_at", []))):
+        places, size = [vectors.number(place) for place in at], access["size"]
+        if index < len(fetched):
+            got = fetched[index].to_bytes(size, "little")
+        else:
+            got = bytes_in_memory(header, record, places, min(size, PAGE - places[0] % PAGE))
+        if got != wanted_bytes(header, access)[:len(got)]:
+            found.append((access, places))
     return found
-
-
-def byte_addresses(places, count):
-    """Host-physical addresses of `count` bytes: the first page up to its end, then the second."""
-    here = places[0]
-    for _ in range(count):
-        yield here
-        here += 1
-        if here % PAGE == 0 and len(places) > 1:
-            here = places[1]
 
 
 def stray(header, record):
@@ -51,7 +60,7 @@ def stray(header, record):
     layout = None
     for access, places in misled(header, record):
         layout = layout or batch.Layout(header)
-        addresses = list(byte_addresses(places, len(wanted_bytes(header, access))))
+        addresses = byte_addresses(places, len(wanted_bytes(header, access)))
         if not all(layout.in_ram(address) for address in addresses):
             return "a fetch is led to where no memory is"
         if not all(layout.is_usable(address) for address in addresses):

@@ -150,6 +150,16 @@ class WithModel(unittest.TestCase):
         self.assertEqual(moved["memory"][1]["0x3dfff100"], "0xc1010f")
         self.assertIsNone(fetches.stray(self.header, self.model.record(self.header, [moved])[0]))
 
+    def test_the_first_bytes_of_a_fetch_that_fails_later_count(self):
+        """An engine decodes them first: FF FF is no instruction, whatever the second page has."""
+        case = self.misled_fetch(0x13FFFF000)
+        case = {**case, "vmcs": ["unpaged32", {"0x681e": "0x7ffffffe"}],
+                "memory": ["base", {**case["memory"][1], "0x3021000": "0x0"}],
+                "accesses": [{"type": "fetch", "linear": "0x7ffffffe", "size": 3}]}
+        record = self.model.record(self.header, [case])[0]
+        self.assertEqual(record["expect"]["exit_reason"], 48)
+        self.assertIn("no memory", fetches.stray(self.header, record))
+
     def test_an_instruction_that_cannot_be_moved_says_why(self):
         for address, why in ((0x13FFFF000, "no memory"), (0x3FFFF000 | 0x40000000, "payload")):
             case = self.misled_fetch(address)
