@@ -269,10 +269,11 @@ def test_machines(payload):
     ]
     for name, scripts, wanted in cases:
         expect(played(payload, *scripts) == wanted, name)
-    for script in (start + "echo payload: no VMX: for a reason", "echo nothing"):
+    expect(played(payload, "echo nothing", whole) == ["vmfail"] * 3, "a machine that starts at the second attempt")
+    for scripts in ([start + "echo payload: no VMX: for a reason"], ["echo nothing"] * engines.BOOTS):
         try:
-            played(payload, script)
-            expect(False, f"not available: {script}")
+            played(payload, *scripts)
+            expect(False, f"not available: {scripts}")
         except engines.EngineUnavailable as why:
             print(why)
     print(f"{len(cases)} ways to end")
