@@ -135,44 +135,16 @@ def judge_case(command, path, case, engine, evidence):
         evidence.contradict(engine, rules)
 
 
-def basic_rule(step, result, has_current):
-    """The basic check that VMLAUNCH or VMRESUME reported; None: none of them."""
-    if result["status"] == "vmfail_invalid":
-        return "ENT.SHADOWCUR" if has_current else "ENT.NOVMCS"
-    if result["status"] == "exception":
-        return {6: "ENT.UD.MODE", 13: "ENT.GP.CPL"}[result["vector"]]
-    if result["status"] == "vmfail_valid" and result["error"] == 26:
-        return "ENT.MOVSS"
-    if result["status"] == "vmfail_valid" and result["error"] in (4, 5):
-        return "ENT.LAUNCH.CLEAR" if step["op"] == "vmlaunch" else "ENT.RESUME.LAUNCHED"
-    return None
-
-
-def next_current(current, step, result):
-    """The current VMCS after a step; None: there is none."""
-    if result["status"] != "ok":
-        return current
-    if step["op"] == "vmptrld":
-        return step["address"]
-    if step["op"] in ("vmxon", "vmxoff") or (step["op"] == "vmclear" and step["address"] == current):
-        return None
-    return current
-
-
 def judge_sequence(case, engine, evidence):
     """Counts the VM entries of a sequence of instructions; returns how many there are."""
-    current, entries = None, 0
-    manual = case.get("sdm", case["expect"])
-    for step, did, should in zip(case["steps"], case["expect"], manual):
-        if step["op"] in ("vmlaunch", "vmresume"):
-            entries += 1
-            rule = basic_rule(step, should, current is not None)
-            if rule and did == should:
-                evidence.confirm(engine, [rule])
-            elif rule:
-                evidence.contradict(engine, [rule])
-        current = next_current(current, step, should)
-    return entries
+    count = 0
+    for rule, agrees in sequences.entries(case["steps"], case["expect"], case.get("sdm", case["expect"])):
+        count += 1
+        if rule and agrees:
+            evidence.confirm(engine, [rule])
+        elif rule:
+            evidence.contradict(engine, [rule], case)
+    return count
 
 
 def judge_file(command, path, evidence):
