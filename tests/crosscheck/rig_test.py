@@ -20,6 +20,7 @@ import generate
 import header as headers
 import minimize
 import model_engine
+import rule_counts
 import vectors
 import verdicts
 
@@ -70,6 +71,72 @@ class Deviations(unittest.TestCase):
         with open(os.path.join(headers.VECTORS, "deviations.json"), encoding="utf-8") as stream:
             described = json.load(stream)
         self.assertEqual(deviations.TABLES["bochs"].ids(), {name for name in described if described[name]["engine"] == "bochs"})
+
+
+class Judged:
+    """A verdict on a VM entry that violates these rules."""
+
+    def __init__(self, violated, answer, kind=verdicts.AGREES, ids=()):
+        self.case, self.answer, self.kind, self.ids = {"id": "x", "kind": "entry"}, answer, kind, list(ids)
+        self.prediction = self
+        self.violated = [{"rule": rule, "qualification": "0x0"} for rule in violated]
+
+
+FAILED = {"result": "entry_failure", "exit_reason": 33, "qualification": "0x0"}
+
+
+class RuleCounts(unittest.TestCase):
+    def test_a_rule_alone_with_others_and_against(self):
+        counts = rule_counts.RuleCounts([
+            Judged(["SEG.CS.P"], FAILED), Judged(["SEG.CS.P", "SEG.CS.S"], FAILED), Judged([], {"result": "entered"}),
+            Judged(["SEG.CS.P"], {"result": "entered"}, verdicts.DEVIATES, ["bochs.x"])])
+        found = counts.as_json("bochs", "2.7", "tigerlake", 1)
+        self.assertEqual(found["entries"], 4)
+        self.assertEqual(found["rules"]["SEG.CS.P"], {"hit": 2, "alone": 1, "together": 1, "contradicted": 1,
+                                                      "deviations": {"bochs.x": 1}})
+        self.assertEqual(found["rules"]["SEG.CS.S"]["together"], 1)
+
+    def test_what_fails_in_another_stage_is_not_confirmed(self):
+        """Controls are checked before guest state: the failure says nothing of the guest state."""
+        refused = {"result": "vmfail", "kind": "valid", "error": 7}
+        found = rule_counts.RuleCounts([Judged(["CTL.NMI.VNMI", "SEG.CS.P"], refused)]).rules
+        self.assertEqual((found["CTL.NMI.VNMI"].together, found["SEG.CS.P"].together), (1, 0))
+
+    def test_an_entry_that_is_lawful_all_the_same_confirms_nothing(self):
+        found = rule_counts.RuleCounts([Judged(["MSRLD.COUNT"], {"result": "entered"})]).rules["MSRLD.COUNT"]
+        self.assertEqual((found.hit, found.alone, found.contradicted), (1, 0, 0))
+
+    def test_what_differs_or_was_not_run_counts_for_nothing(self):
+        counts = rule_counts.RuleCounts([Judged(["SEG.CS.P"], FAILED, verdicts.DIFFERS),
+                                         Judged(["SEG.CS.P"], FAILED, verdicts.NOT_RUN)])
+        self.assertEqual((counts.hits(), counts.entries), (set(), 0))
+
+    def test_reasons_are_about_rules_that_are_there_and_given_once(self):
+        with open(rule_counts.UNREACHABLE, encoding="utf-8") as stream:
+            groups = json.load(stream)
+        for model in rule_counts.MODELS:
+            listed = [rule for group in groups if model in group.get("models", rule_counts.MODELS) for rule in group["rules"]]
+            self.assertEqual(len(listed), len(set(listed)), model)
+            self.assertLessEqual(set(listed), set(rule_counts.all_rules()), model)
+        for group in groups:
+            self.assertLessEqual(set(group.get("models", [])), set(rule_counts.MODELS))
+
+    def test_a_list_that_is_not_true_is_a_fault(self):
+        rules, listed = rule_counts.all_rules(), rule_counts.unreachable("bochs", "tigerlake")
+        reachable = [rule for rule in rules if rule not in listed and rule not in rule_counts.IN_SEQUENCES]
+        enough = [Judged([rule], FAILED) for rule in reachable] + [Judged([], {"result": "entered"})] * len(listed)
+        enough += [Judged([], {"result": "entered"})] * 2
+        self.assertEqual(rule_counts.RuleCounts(enough).faults("bochs", "tigerlake"), [])
+        without = [Judged([], {"result": "entered"}), *enough[1:]]
+        self.assertEqual(rule_counts.RuleCounts(without).faults("bochs", "tigerlake"),
+                         [f"{reachable[0]}: not broken alone in any case"])
+        impossible = Judged(["SEG.FRED"], FAILED)
+        self.assertEqual(rule_counts.RuleCounts([*enough, impossible]).faults("bochs", "tigerlake"),
+                         ["SEG.FRED: listed as unreachable, and broken alone in x"])
+
+    def test_a_short_run_and_an_unknown_model_are_not_blamed(self):
+        self.assertEqual(rule_counts.RuleCounts([Judged([], {"result": "entered"})]).faults("bochs", "tigerlake"), [])
+        self.assertEqual(rule_counts.RuleCounts([]).faults("kvm", "host"), [])
 
 
 PIN_BASED = 0x56  # with the VMX-preemption timer
@@ -165,6 +232,15 @@ class WithModel(unittest.TestCase):
             case = self.misled_fetch(address)
             self.assertEqual(fetches.settle(self.model, self.header, [case]), [case])
             self.assertIn(why, fetches.stray(self.header, self.model.record(self.header, [case])[0]))
+
+    def test_every_rule_that_is_offered_is_broken_alone(self):
+        for seed in (7, 8):
+            cases = generate.generate(self.header, seed, "entry", 260, self.program)
+            cases += generate.generate(self.header, seed, "instructions", 2, self.program)
+            judged = verdicts.judge(self.model, self.header, "model", cases, self.model.run(self.header, cases))
+            listed = rule_counts.unreachable("bochs", "corei7_icelake_u")
+            self.assertEqual(rule_counts.RuleCounts(judged).hits(),
+                             {rule for rule in rule_counts.all_rules() if rule not in listed}, seed)
 
     def test_a_wrong_answer_is_a_difference(self):
         cases = self.cases("intercept", 20)

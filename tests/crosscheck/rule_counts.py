@@ -80,15 +80,15 @@ class RuleCounts:
             return
         self.entries += 1
         violated = verdict.prediction.violated
-        agreeing = [one["rule"] for one in violated if verdict.kind == verdicts.AGREES and leads_to(one, verdict.answer)]
         if len(violated) == 1:
-            self._count(verdict, violated[0]["rule"], verdict.kind == verdicts.AGREES, bool(agreeing))
-        else:
-            for rule in agreeing:
-                self.rules[rule].together += 1
+            refused = verdict.answer["result"] in ("vmfail", "entry_failure")
+            self._count(verdict, violated[0]["rule"], verdict.kind == verdicts.AGREES, refused)
+        elif verdict.kind == verdicts.AGREES:
+            for one in violated:
+                self.rules[one["rule"]].together += leads_to(one, verdict.answer)
 
     def _count(self, verdict, name, agrees, confirms=True):
-        """One rule violated alone. What the manual leaves open may agree and confirm nothing."""
+        """One rule violated alone. Where the manual lets a processor enter all the same, that agrees and confirms nothing."""
         rule = self.rules[name]
         rule.hit, rule.first = rule.hit + 1, rule.first or verdict.case["id"]
         rule.alone += agrees and confirms
