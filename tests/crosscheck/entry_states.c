@@ -23,7 +23,7 @@
 #define CURRENT_VMCS_HPA UINT64_C(0x3204000)
 
 /* States that are tried for a rule before it counts as one that cannot be broken. */
-#define ATTEMPTS 8000u
+#define ATTEMPTS 4000u
 
 /* A state of 64 bits, and a multiplication by 2^64 / golden ratio per step (SplitMix). */
 static uint64_t next_random(uint64_t *state)

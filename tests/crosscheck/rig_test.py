@@ -263,6 +263,16 @@ class Command(unittest.TestCase):
             replayed = subprocess.run([os.path.join(BUILD, "bin", "vmxsim"), "replay", path], capture_output=True, check=False)
             self.assertEqual(replayed.returncode, 0, replayed.stderr)
 
+    def test_rules_are_counted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "rules.json")
+            done = self.run_rig("--generate", "3", "--count", "entry=20", "--rule-counts", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("rules of VM entry hit alone: 20 of 237", done.stdout)
+            with open(path, encoding="utf-8") as stream:
+                counts = json.load(stream)
+            self.assertEqual((counts["entries"], counts["seed"], len(counts["rules"])), (20, 3, 20))
+
     def test_mistakes_are_one_line(self):
         for arguments in (["--generate", "1", "--kinds", "nonsense"], ["--generate", "1", "--count", "x"],
                           ["--replay", "/nowhere"], ["--engine", "recording", "--generate", "1"]):

@@ -81,7 +81,7 @@ class RuleCounts:
         self.entries += 1
         violated = verdict.prediction.violated
         if len(violated) == 1:
-            refused = verdict.answer["result"] in ("vmfail", "entry_failure")
+            refused = verdict.answer.get("result") in ("vmfail", "entry_failure")
             self._count(verdict, violated[0]["rule"], verdict.kind == verdicts.AGREES, refused)
         elif verdict.kind == verdicts.AGREES:
             for one in violated:
@@ -116,3 +116,13 @@ class RuleCounts:
         return {"engine": engine, "version": version, "model": model, "seed": seed, "entries": self.entries,
                 "rules": {rule: self.rules[rule].as_json() for rule in all_rules() if rule in self.rules},
                 "unreachable": unreachable(engine, model) or {}}
+
+
+def write(path, counts):
+    """One line for each rule, so that changes can be read."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in counts.items() if not isinstance(value, dict)]
+    for key in ("rules", "unreachable"):
+        rows = ",\n".join(f"  {json.dumps(rule)}: {json.dumps(value)}" for rule, value in counts[key].items())
+        lines.append(f" {json.dumps(key)}: {{\n{rows}\n }}")
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write("{\n" + ",\n".join(lines) + "\n}\n")

@@ -166,19 +166,14 @@ def report(run, options):
               "unseen": unseen, "not_run": not_run(run.verdicts), "rules": rule_summary(run, rules),
               "differences": [{"id": one.case["id"], "reasons": one.reasons} for one in run.differing()]}
     if options.rule_counts:
-        write_json(options.rule_counts, rules.as_json(run.engine.name, run.engine.version, run.engine.model, result["seed"]))
+        rule_counts.write(options.rule_counts,
+                          rules.as_json(run.engine.name, run.engine.version, run.engine.model, result["seed"]))
     if options.json:
         print(json.dumps(result, indent=2))
     else:
         print_report(result)
     wrong = run.differing() or unseen or result["rules"]["faults"] or not run.verdicts
     return DISAGREED if wrong else AGREED
-
-
-def write_json(path, value):
-    with open(path, "w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1)
-        stream.write("\n")
 
 
 def rule_summary(run, rules):
