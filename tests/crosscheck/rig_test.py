@@ -195,8 +195,9 @@ class WithModel(unittest.TestCase):
                     self.assertIn(case.get("deviates"), one.ids, case["id"])
 
     def test_a_pending_debug_exception_resets_bochs_only_if_an_nmi_ends_the_wait(self):
-        cases = [{"id": f"wait-{index}", "kind": "entry", "launch_state": "clear", "instruction": "vmlaunch", "memory": ["base", {}],
-                  "vmcs": ["long64", {"0x4000": hex(PIN_BASED), "0x482e": "0x40000", "0x6822": "0x1001", **fields}]}
+        pending = {"0x4000": hex(PIN_BASED), "0x482e": "0x40000", "0x6822": "0x1001"}
+        cases = [{"id": f"wait-{index}", "kind": "entry", "launch_state": "clear", "instruction": "vmlaunch",
+                  "memory": ["base", {}], "vmcs": ["long64", {**pending, **fields}]}
                  for index, (fields, _) in enumerate(PENDING_DEBUG)]
         given = [{"result": result} for _, result in PENDING_DEBUG]
         judged = verdicts.judge(self.model, self.header, "bochs", cases, given)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Adds up results of run.py --json: counts by model and kind, what was not run and why, rules of VM entry that were broken alone, and
+"""Adds up results of run.py --json: counts by model and kind, what was not run and why, rules of VM entry that were broken alone,
 known deviations that no model has shown."""
 import collections
 import json

@@ -13,9 +13,9 @@ past their checks, otherwise only one that is the only one.
 Sequences of instructions have no VMCS to judge from outside: they speak for the basic checks of VMLAUNCH and VMRESUME, by what the
 instruction reported and by whether there was a current VMCS.
 
-Large runs (tests/crosscheck/rule_counts/, one file per CPU model, from `scripts/crosscheck.sh --keep`): the same counts over generated
-experiments, with the seed that makes them again, and which rules cannot be broken there. Their reasons must be those of
-tests/crosscheck/unreachable.json.
+Large runs (tests/crosscheck/rule_counts/, one file per CPU model, from `scripts/crosscheck.sh --keep`): the same counts over
+generated experiments, with the seed that makes them again, and which rules cannot be broken there. Their reasons must be those
+of tests/crosscheck/unreachable.json.
 
 Test cases: tests/data/entry_cases.def after the preprocessor, since macros make several cases; recipes of the mutator; suites
 that name the rule.
