@@ -2,7 +2,7 @@
 """
 Where the fetches of an experiment lead. A mutated mapping may lead one to other bytes than those of the instruction that the
 experiment is about; then what the guest does is about these bytes. settle() puts the instruction where the model says that
-the fetch leads; stray() says of what is left why it cannot lie there.
+the fetch leads; stray() says of what is left why it does not lie there.
 """
 import batch
 import header as templates
@@ -11,15 +11,17 @@ import vectors
 PAGE = 0x1000
 # A fetch that is moved changes memory, which may move it again.
 MAX_MOVES = 3
+VMCALL = bytes.fromhex(templates.VMCALL_BYTES)
 
 
-def wanted_bytes(header, access):
-    """The instruction at this linear address, and the VMCALL behind it."""
+def wanted_bytes(header, record, access):
+    """The instruction at this linear address, as the code page has it, and the VMCALL behind it."""
     linear = vectors.number(access["linear"])
     if linear & ~(PAGE - 1) not in (templates.CODE_PAGE, 0x400000):
-        return bytes.fromhex(templates.VMCALL_BYTES)
-    code = vectors.number(header["memory"]["base"].get(hex(templates.CODE_PAGE + linear % PAGE), "0x0"))
-    return code.to_bytes(8, "little")
+        return VMCALL
+    words, place = vectors.words(header, record), templates.CODE_PAGE + linear % PAGE
+    code = b"".join(words.get((place & ~7) + offset, 0).to_bytes(8, "little") for offset in (0, 8, 16))
+    return code[place & 7:][:access["size"] + len(VMCALL)]
 
 
 def byte_addresses(places, count):
@@ -50,7 +52,7 @@ def misled(header, record):
             got = fetched[index].to_bytes(size, "little")
         else:
             got = bytes_in_memory(header, record, places, min(size, PAGE - places[0] % PAGE))
-        if got != wanted_bytes(header, access)[:len(got)]:
+        if got != wanted_bytes(header, record, access)[:len(got)]:
             found.append((access, places))
     return found
 
@@ -60,12 +62,12 @@ def stray(header, record):
     layout = None
     for access, places in misled(header, record):
         layout = layout or batch.Layout(header)
-        addresses = byte_addresses(places, len(wanted_bytes(header, access)))
+        addresses = byte_addresses(places, len(wanted_bytes(header, record, access)))
         if not all(layout.in_ram(address) for address in addresses):
             return "a fetch is led to where no memory is"
         if not all(layout.is_usable(address) for address in addresses):
             return "a fetch is led to memory of the payload"
-        return "a fetch is led to a table that it needs"
+        return "a fetch is led to other bytes than those of the instruction"
     return None
 
 
@@ -76,7 +78,7 @@ def moved(header, record):
     words = vectors.words(header, record)
     layout = batch.Layout(header)
     for access, places in misled(header, record):
-        wanted = wanted_bytes(header, access)
+        wanted = wanted_bytes(header, record, access)
         for address, byte in zip(byte_addresses(places, len(wanted)), wanted):
             if not layout.is_usable(address):
                 return None
