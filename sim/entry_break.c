@@ -400,21 +400,20 @@ static bool is_broken(const struct vmxsim_entry_broken *broken, enum vmxsim_entr
     return false;
 }
 
-/* Takes the first recipe that fits, from a random row of the table on. */
-static bool break_one(struct breaking *breaking, uint64_t *random,
-                      struct vmxsim_entry_broken *broken)
+/* The first recipe that fits, from a random row of the table on: of `only`, or with VMXSIM_ENTRY_RULE_COUNT of any rule. */
+static const struct recipe *find_recipe(const struct breaking *breaking,
+                                        enum vmxsim_entry_rule only, uint64_t *random,
+                                        const struct vmxsim_entry_broken *broken)
 {
     const size_t first = vmxsim_next_random(random) % RECIPES;
 
     for (size_t i = 0; i < RECIPES; i++) {
         const struct recipe *recipe = &recipes[(first + i) % RECIPES];
-        if (is_broken(broken, recipe->rule) || !fits(breaking, recipe))
-            continue;
-        apply(breaking, recipe);
-        broken->rule[broken->count++] = recipe->rule;
-        return true;
+        if ((only == VMXSIM_ENTRY_RULE_COUNT || recipe->rule == only) &&
+            !is_broken(broken, recipe->rule) && fits(breaking, recipe))
+            return recipe;
     }
-    return false;
+    return NULL;
 }
 
 /* A list of any length fits, and the address of a PDPT has 32 bits. */
@@ -424,9 +423,9 @@ static bool is_scratch(uint64_t scratch_hpa)
            scratch_hpa <= VMXC_BIT(32) - VMXSIM_ENTRY_SCRATCH_SIZE;
 }
 
-void vmxsim_entry_break_state(const struct vmxsim_profile *profile,
-                              const struct vmxsim_entry_state *state, uint32_t count,
-                              uint64_t *random, struct vmxsim_entry_broken *broken)
+static void break_rules(const struct vmxsim_profile *profile,
+                        const struct vmxsim_entry_state *state, enum vmxsim_entry_rule only,
+                        uint32_t count, uint64_t *random, struct vmxsim_entry_broken *broken)
 {
     struct breaking breaking = {.profile = profile, .state = *state};
 
@@ -436,9 +435,31 @@ void vmxsim_entry_break_state(const struct vmxsim_profile *profile,
         prepare_scratch(&breaking);
     broken->count = 0;
     while (broken->count < count && broken->count < VMXSIM_ENTRY_MAX_BROKEN) {
-        if (!break_one(&breaking, random, broken))
+        const struct recipe *const recipe = find_recipe(&breaking, only, random, broken);
+        if (recipe == NULL)
             return;
+        apply(&breaking, recipe);
+        broken->rule[broken->count++] = recipe->rule;
     }
+}
+
+void vmxsim_entry_break_state(const struct vmxsim_profile *profile,
+                              const struct vmxsim_entry_state *state, uint32_t count,
+                              uint64_t *random, struct vmxsim_entry_broken *broken)
+{
+    break_rules(profile, state, VMXSIM_ENTRY_RULE_COUNT, count, random, broken);
+}
+
+bool vmxsim_entry_break_rule(const struct vmxsim_profile *profile,
+                             const struct vmxsim_entry_state *state, enum vmxsim_entry_rule rule,
+                             uint64_t *random)
+{
+    struct vmxsim_entry_broken broken;
+
+    if ((unsigned)rule >= VMXSIM_ENTRY_RULE_COUNT)
+        return false;
+    break_rules(profile, state, rule, 1, random, &broken);
+    return broken.count != 0;
 }
 
 void vmxsim_entry_break(const struct vmxsim_profile *profile, struct vmxsim_vmcs *vmcs,

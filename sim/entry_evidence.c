@@ -3,20 +3,25 @@
 #include "vmxsim/entry_evidence.h"
 
 enum engine {
-#define VMXSIM_ENTRY_ENGINE(key, name, version, how, cases) ENGINE_##key,
+#define VMXSIM_ENTRY_ENGINE(key, name, version, model, how, cases) ENGINE_##key,
 #include "entry_evidence.def"
     ENGINE_COUNT
 };
 
 static const struct vmxsim_entry_engine engines[ENGINE_COUNT] = {
-#define VMXSIM_ENTRY_ENGINE(key, name, version, how, cases) \
-    [ENGINE_##key] = {name, version, how, cases},
+#define VMXSIM_ENTRY_ENGINE(key, name, version, model, how, cases) \
+    [ENGINE_##key] = {name, version, model, how, cases},
 #include "entry_evidence.def"
 };
 
 static const struct vmxsim_entry_evidence evidence[VMXSIM_ENTRY_RULE_COUNT][ENGINE_COUNT] = {
-#define VMXSIM_ENTRY_EVIDENCE(rule, engine, alone, together, contradicted) \
-    [VMXSIM_ENTRY_##rule][ENGINE_##engine] = {alone, together, contradicted},
+#define VMXSIM_ENTRY_EVIDENCE(rule, engine, alone, together, contradicted, deviations) \
+    [VMXSIM_ENTRY_##rule][ENGINE_##engine] = {alone, together, contradicted, deviations},
+#include "entry_evidence.def"
+};
+
+static const char *const unreachable[VMXSIM_ENTRY_RULE_COUNT][ENGINE_COUNT] = {
+#define VMXSIM_ENTRY_UNREACHABLE(rule, engine, why) [VMXSIM_ENTRY_##rule][ENGINE_##engine] = (why),
 #include "entry_evidence.def"
 };
 
@@ -37,6 +42,13 @@ const struct vmxsim_entry_evidence *vmxsim_entry_evidence(enum vmxsim_entry_rule
     if ((unsigned)rule >= VMXSIM_ENTRY_RULE_COUNT || engine >= ENGINE_COUNT)
         return NULL;
     return &evidence[rule][engine];
+}
+
+const char *vmxsim_entry_unreachable(enum vmxsim_entry_rule rule, unsigned engine)
+{
+    if ((unsigned)rule >= VMXSIM_ENTRY_RULE_COUNT || engine >= ENGINE_COUNT)
+        return NULL;
+    return unreachable[rule][engine];
 }
 
 enum vmxsim_entry_standing vmxsim_entry_standing(enum vmxsim_entry_rule rule)

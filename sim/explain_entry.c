@@ -269,6 +269,12 @@ char *vmxsim_explain_entry(const struct vmxsim_entry_input *input,
 
 /* ---- Rules ---- */
 
+static void add_engine(struct vmxsim_text *text, const struct vmxsim_entry_engine *engine)
+{
+    vmxsim_text_add(text, "    %s %s%s%s (%s): ", engine->name, engine->version,
+                    engine->model[0] == '\0' ? "" : " ", engine->model, engine->how);
+}
+
 static void add_evidence(struct vmxsim_text *text, enum vmxsim_entry_rule rule)
 {
     const struct vmxsim_entry_engine *engine;
@@ -277,10 +283,15 @@ static void add_evidence(struct vmxsim_text *text, enum vmxsim_entry_rule rule)
                     vmxsim_entry_standing_name(vmxsim_entry_standing(rule)));
     for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++) {
         const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, i);
-        vmxsim_text_add(text,
-                        "    %s %s (%s): %u with this rule alone, %u with others, %u against\n",
-                        engine->name, engine->version, engine->how, evidence->alone,
-                        evidence->together, evidence->contradicted);
+        add_engine(text, engine);
+        vmxsim_text_add(
+            text, "%" PRIu32 " with this rule alone, %" PRIu32 " with others, %" PRIu32 " against",
+            evidence->alone, evidence->together, evidence->contradicted);
+        if (evidence->contradicted != 0)
+            vmxsim_text_add(text, ": %s", evidence->deviations);
+        if (vmxsim_entry_unreachable(rule, i) != NULL)
+            vmxsim_text_add(text, "; not reachable alone: %s", vmxsim_entry_unreachable(rule, i));
+        vmxsim_text_add(text, "\n");
     }
 }
 
@@ -464,25 +475,36 @@ char *vmxsim_explain_entry_json(const struct vmxsim_entry_input *input,
     return vmxsim_text_take(&writer.text);
 }
 
+static void write_engine_evidence(struct vmxsim_writer *writer, enum vmxsim_entry_rule rule,
+                                  unsigned number)
+{
+    const struct vmxsim_entry_engine *const engine = vmxsim_entry_engine(number);
+    const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, number);
+    const char *const why = vmxsim_entry_unreachable(rule, number);
+
+    vmxsim_write_begin(writer, NULL, '{');
+    vmxsim_write_string(writer, "engine", engine->name);
+    vmxsim_write_string(writer, "version", engine->version);
+    vmxsim_write_string(writer, "model", engine->model);
+    vmxsim_write_string(writer, "how", engine->how);
+    vmxsim_write_number(writer, "alone", evidence->alone);
+    vmxsim_write_number(writer, "together", evidence->together);
+    vmxsim_write_number(writer, "contradicted", evidence->contradicted);
+    if (evidence->contradicted != 0)
+        vmxsim_write_string(writer, "deviations", evidence->deviations);
+    if (why != NULL)
+        vmxsim_write_string(writer, "unreachable", why);
+    vmxsim_write_end(writer, '}');
+}
+
 static void write_evidence(struct vmxsim_writer *writer, enum vmxsim_entry_rule rule)
 {
-    const struct vmxsim_entry_engine *engine;
-
     vmxsim_write_begin(writer, "cross_check", '{');
     vmxsim_write_string(writer, "standing",
                         vmxsim_entry_standing_name(vmxsim_entry_standing(rule)));
     vmxsim_write_begin(writer, "engines", '[');
-    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++) {
-        const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, i);
-        vmxsim_write_begin(writer, NULL, '{');
-        vmxsim_write_string(writer, "engine", engine->name);
-        vmxsim_write_string(writer, "version", engine->version);
-        vmxsim_write_string(writer, "how", engine->how);
-        vmxsim_write_number(writer, "alone", evidence->alone);
-        vmxsim_write_number(writer, "together", evidence->together);
-        vmxsim_write_number(writer, "contradicted", evidence->contradicted);
-        vmxsim_write_end(writer, '}');
-    }
+    for (unsigned i = 0; vmxsim_entry_engine(i) != NULL; i++)
+        write_engine_evidence(writer, rule, i);
     vmxsim_write_end(writer, ']');
     vmxsim_write_end(writer, '}');
 }

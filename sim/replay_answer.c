@@ -232,11 +232,23 @@ static json_t *wide_hex(const uint8_t *bytes, size_t size)
     return json_string(text);
 }
 
+/* Where the first byte on each page lies. */
+static json_t *places_of(const struct vmxsim_outcome *outcome)
+{
+    json_t *const places = json_array();
+
+    for (uint32_t i = 0; i < outcome->page_count; i++)
+        (void)json_array_append_new(places, vmxsim_hex(outcome->page[i].hpa));
+    return places;
+}
+
 void vmxsim_trace_fetch(struct vmxsim_vector_file *file, const struct vmxsim_outcome *outcome,
                         uint32_t size)
 {
     if (outcome->kind == VMXSIM_OUTCOME_COMPLETE)
         add_to_trace(file, "fetched", wide_hex(outcome->data, size));
+    if (outcome->page_count != 0)
+        add_to_trace(file, "fetched_at", places_of(outcome));
 }
 
 static json_t *values_of(const struct vmxsim_vector_file *file, const json_t *accesses)

@@ -310,6 +310,50 @@ START_TEST(every_other_rule_has_a_recipe)
 }
 END_TEST
 
+/* A rule that is asked for is broken alone, or the state stays as it is. */
+START_TEST(one_rule_can_be_chosen)
+{
+    static struct vmxsim_entry_report report;
+    unsigned differences = 0, broken_states = 0;
+
+    for (uint32_t index = 0; index < STATES / 10; index++) {
+        struct rng rng = rng_for_sequence(SEED + 5, index);
+        struct vmxsim_entry_broken broken = {.rule = {rng_below(&rng, VMXSIM_ENTRY_RULE_COUNT)}};
+        struct entry_state state;
+        random_state(&rng, &state);
+        vmxsim_entry_round(state.profile, &state.processor, &state.vmcs);
+        const struct entry_state before = state;
+        const struct vmxsim_entry_state all = {&state.vmcs, &state.processor, state.memory,
+                                               SCRATCH_HPA};
+        uint64_t random = rng_next(&rng);
+        broken.count =
+            vmxsim_entry_break_rule(state.profile, &all, broken.rule[0], &random) ? 1 : 0;
+        broken_states += broken.count;
+        if (broken.count == 0) {
+            ck_assert_mem_eq(&state.vmcs, &before.vmcs, sizeof(state.vmcs));
+            ck_assert_mem_eq(&state.processor, &before.processor, sizeof(state.processor));
+        }
+        entry_state_check(&state, &report);
+        differences += compare(index, &broken, &report);
+    }
+    ck_assert_msg(differences == 0, "%u differences", differences);
+    ck_assert_uint_gt(broken_states, STATES / 40);
+}
+END_TEST
+
+START_TEST(no_rule_breaks_nothing)
+{
+    struct entry_state state;
+    uint64_t random = SEED;
+
+    entry_state_init(&state, ENTRY_PROFILE_everything, ENTRY_BASE_LONG64);
+    const struct vmxsim_entry_state all = {&state.vmcs, &state.processor, state.memory,
+                                           SCRATCH_HPA};
+    ck_assert(!vmxsim_entry_break_rule(state.profile, &all, VMXSIM_ENTRY_RULE_COUNT, &random));
+    ck_assert(!vmxsim_entry_break_rule(state.profile, &all, VMXSIM_ENTRY_HOST_HAS0_IA32E, &random));
+}
+END_TEST
+
 /* Without processor and memory, nothing of either changes and no rule on them is broken. */
 START_TEST(the_vmcs_alone_can_be_broken)
 {
@@ -515,6 +559,8 @@ int main(void)
     tcase_add_unchecked_fixture(tests, entry_states_open, entry_states_close);
     tcase_add_test(tests, broken_rules_are_the_reported_ones);
     tcase_add_test(tests, every_other_rule_has_a_recipe);
+    tcase_add_test(tests, one_rule_can_be_chosen);
+    tcase_add_test(tests, no_rule_breaks_nothing);
     tcase_add_test(tests, the_vmcs_alone_can_be_broken);
     tcase_add_test(tests, memory_outside_the_scratch_area_is_not_written);
     tcase_add_test(tests, rounding_is_idempotent);

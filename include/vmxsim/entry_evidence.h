@@ -19,8 +19,10 @@ extern "C" {
 /* Another implementation that VM entries were compared with. */
 struct vmxsim_entry_engine {
     const char *name, *version; /* static */
-    const char *how;            /* "recorded": vectors in tests/vectors/; static */
-    uint32_t cases;             /* VM entries judged */
+    const char *
+        model; /* CPU model of a large run with generated experiments; "": recordings of several; static */
+    const char *how; /* "recorded": vectors in tests/vectors/; "seed N": a large run; static */
+    uint32_t cases;  /* VM entries judged */
 };
 
 /* NULL for a number that is no engine: they are numbered from 0 without holes. */
@@ -28,14 +30,19 @@ const struct vmxsim_entry_engine *vmxsim_entry_engine(unsigned engine);
 
 /* Cases of one engine for one rule. */
 struct vmxsim_entry_evidence {
-    uint16_t alone;        /* the engine reported what only this rule leads to */
-    uint16_t together;     /* ... what this and other violated rules lead to */
-    uint16_t contradicted; /* the engine did not do what breaking the rule leads to */
+    uint32_t alone;        /* the engine reported what only this rule leads to */
+    uint32_t together;     /* ... what this and other violated rules lead to */
+    uint32_t contradicted; /* the engine did not do what breaking the rule leads to */
+    const char *
+        deviations; /* ids of the known deviations behind these, separated by spaces; NULL with none; static */
 };
 
 /* All zero: no case. NULL if there is no such rule or engine. */
 const struct vmxsim_entry_evidence *vmxsim_entry_evidence(enum vmxsim_entry_rule rule,
                                                           unsigned engine);
+
+/* Why no experiment breaks this rule alone on this engine; NULL: it can be broken, or that is not known. Static. */
+const char *vmxsim_entry_unreachable(enum vmxsim_entry_rule rule, unsigned engine);
 
 /* What all engines together say of a rule. */
 enum vmxsim_entry_standing {

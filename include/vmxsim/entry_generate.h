@@ -68,6 +68,13 @@ void vmxsim_entry_break_state(const struct vmxsim_profile *profile,
                               const struct vmxsim_entry_state *state, uint32_t count,
                               uint64_t *random, struct vmxsim_entry_broken *broken);
 
+/*
+ * The same for one rule, by any of its recipes that fits. False if none does; the VMCS and the processor are then as they were.
+ */
+bool vmxsim_entry_break_rule(const struct vmxsim_profile *profile,
+                             const struct vmxsim_entry_state *state, enum vmxsim_entry_rule rule,
+                             uint64_t *random);
+
 /* True if there is a recipe that breaks this rule (on some profile, in some state; perhaps with processor or memory). */
 bool vmxsim_entry_breakable(enum vmxsim_entry_rule rule);
 

@@ -22,9 +22,13 @@ static const char help[] =
     "  contradicted  another engine does not do what breaking it leads to; the manual is "
     "followed\n"
     "  with others   seen broken only together with rules that lead to the same outcome\n"
-    "  one source    the manual alone: in no recorded case it decides\n"
+    "  one source    the manual alone: in no case it decides\n"
     "\n"
-    "A single rule also shows the engines with their cases, and the tests: cases of\n"
+    "A single rule also shows the engines with their cases: recordings, and large runs of "
+    "generated\n"
+    "experiments on one CPU model (scripts/crosscheck.sh); known deviations behind what is against "
+    "it; why no\n"
+    "experiment can break it alone there. And the tests: cases of\n"
     "tests/data/entry_cases.def that break it or hold beside it (suite entry_rules), recipes that "
     "break it in\n"
     "random states (suite entry_generate), other suites that name it.\n"
@@ -65,6 +69,22 @@ static bool exists(const char *wanted)
     return false;
 }
 
+/* How many rules an engine confirms or contradicts alone, and how many no experiment can break alone there. */
+static void print_rules_of(unsigned engine)
+{
+    unsigned confirmed = 0, contradicted = 0, unreachable = 0;
+
+    for (unsigned i = 0; i < VMXSIM_ENTRY_RULE_COUNT; i++) {
+        const enum vmxsim_entry_rule rule = (enum vmxsim_entry_rule)i;
+        const struct vmxsim_entry_evidence *const evidence = vmxsim_entry_evidence(rule, engine);
+        confirmed += evidence->alone != 0;
+        contradicted += evidence->contradicted != 0;
+        unreachable += vmxsim_entry_unreachable(rule, engine) != NULL;
+    }
+    (void)printf("; %u rules confirmed alone, %u contradicted, %u not reachable\n", confirmed,
+                 contradicted, unreachable);
+}
+
 /* How many rules have which standing; which engines there are. */
 static void print_standings(void)
 {
@@ -78,9 +98,12 @@ static void print_standings(void)
         (void)printf(" %u %s%s", count[i - 1],
                      vmxsim_entry_standing_name((enum vmxsim_entry_standing)(i - 1)),
                      i > 1 ? "," : "\n");
-    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++)
-        (void)printf("%s %s (%s): %" PRIu32 " VM entries\n", engine->name, engine->version,
-                     engine->how, engine->cases);
+    for (unsigned i = 0; (engine = vmxsim_entry_engine(i)) != NULL; i++) {
+        (void)printf("%s %s%s%s (%s): %" PRIu32 " VM entries", engine->name, engine->version,
+                     engine->model[0] == '\0' ? "" : " ", engine->model, engine->how,
+                     engine->cases);
+        print_rules_of(i);
+    }
 }
 
 static void print_list(void)

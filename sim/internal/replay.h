@@ -310,7 +310,7 @@ void vmxsim_trace_rule(struct vmxsim_vector_file *file, const char *id);
 void vmxsim_trace_access(struct vmxsim_vector_file *file, size_t index,
                          const struct vmxsim_trail *trail);
 
-/* The bytes of a fetch that completed. */
+/* The bytes of a fetch that completed; where they lie, also on the first page alone. */
 void vmxsim_trace_fetch(struct vmxsim_vector_file *file, const struct vmxsim_outcome *outcome,
                         uint32_t size);
 

@@ -25,6 +25,8 @@ PF_KEY, VECTOR_MC = 1 << 5, 18
 ENTRY_CONTROLS, GUEST_SS, UNUSABLE = 0x4012, 0x804, 1 << 16
 EXIT_CONTROLS, EXIT_LOAD_CET = 0x400C, 1 << 28
 EXCEPTION_BITMAP, ACTIVITY, PENDING_DEBUG = 0x4004, 0x4826, 0x6822
+INTERRUPTIBILITY, PREEMPTION_TIMER, BLOCKING_BY_NMI = 0x4824, 0x482E, 1 << 3
+VIRTUAL_NMIS, ACTIVATE_PREEMPTION_TIMER, NMI_WINDOW_EXITING = 1 << 5, 1 << 6, 1 << 22
 MSR_FMASK, ENTRY_MSR_COUNT, ENTRY_MSR_ADDRESS, SHADOW = 0xC0000084, 0x4014, 0x200A, 1 << 31
 
 
@@ -269,15 +271,39 @@ def panic_on_other_event(header, record, answer):
     return {"result": "engine_crash"} if info >> 31 and info >> 8 & 7 == 7 else None
 
 
-def debug_exception_twice(header, record, answer):
-    """A debug exception that was pending when the guest entered HLT or shutdown exits, and is then the host's as well."""
+# The payload's watchdog in ticks of the VMX-preemption timer: 65535 of a PIT, at 4,000,000 instructions in a second (engines.py).
+WATCHDOG_TICKS = 65535 * 4_000_000 // 1_193_181
+
+
+def wakes_before_watchdog(header, fields):
+    """Something other than an NMI ends the wait of a guest in HLT or shutdown: VMX-preemption timer, NMI window."""
+    pin_based, primary = fields.get(templates.PIN_BASED, 0), fields.get(templates.PRIMARY, 0)
+    rate = vectors.number(header["cpu"]["msr"]["0x485"]) & 0x1F
+    timer = fields.get(PREEMPTION_TIMER, 0) << rate
+    if pin_based & ACTIVATE_PREEMPTION_TIMER and timer < WATCHDOG_TICKS:
+        return True
+    return primary & NMI_WINDOW_EXITING and not fields.get(INTERRUPTIBILITY, 0) & BLOCKING_BY_NMI
+
+
+def nmi_wakes(header, fields):
+    """The watchdog's NMI is what ends the wait."""
+    blocked = fields.get(INTERRUPTIBILITY, 0) & BLOCKING_BY_NMI and not fields.get(templates.PIN_BASED, 0) & VIRTUAL_NMIS
+    return not blocked and not wakes_before_watchdog(header, fields)
+
+
+def debug_exception_late(header, record, answer):
+    """
+    A debug exception that is pending when the guest enters HLT or shutdown does not end the wait. It exits when something else does:
+    if that is the watchdog's NMI, the NMI is still pending then, and meets a host without an IDT.
+    """
     fields = vectors.fields(header, record)
     pending = fields.get(PENDING_DEBUG, 0)
     due = pending & 0x4000 or (pending & 0x1000 and pending & 0xF)
     if record["kind"] != "entry" or answer["result"] != "entered" or not due:
         return None
     waits = fields.get(ACTIVITY, 0) in (1, 2) and not fields.get(0x4016, 0) >> 31
-    return {"result": "engine_reset"} if waits and fields.get(EXCEPTION_BITMAP, 0) & 2 else None
+    exits = fields.get(EXCEPTION_BITMAP, 0) & 2
+    return {"result": "engine_reset"} if waits and exits and nmi_wakes(header, fields) else None
 
 
 # ---- Instructions of a guest ----
@@ -578,7 +604,7 @@ BOCHS_CORRECTIONS = [
     ("bochs.pml-entry-low-bits", log_low_bits),
     ("bochs.pkru-by-cpl", key_bit),
     ("bochs.entry-mtf-panic", panic_on_other_event),
-    ("bochs.entry-debug-exception-twice", debug_exception_twice),
+    ("bochs.entry-debug-exception-late", debug_exception_late),
     ("bochs.random-operand-size", random_operand_size),
     ("bochs.table-operand-size", table_operand_size),
     ("bochs.exit-before-privilege", exit_before_privilege),

@@ -39,6 +39,7 @@ START_SECONDS = 120  # a boot, on a machine that does much else
 # heard of again.
 WAITS = b" waits "
 WAIT_SECONDS = 5
+BOOTS = 3  # of a machine that does not come to the payload
 STARTED = "payload: started"
 ENDED = "payload: end"
 
@@ -217,9 +218,16 @@ class Engine:
         return answers
 
     def _boot(self, layout, part):
-        """({number: line}, how it ended, other lines) of one machine."""
+        """({number: line}, how it ended, other lines) of one machine; one that does not start is given another chance."""
         data = batch.encode(layout, part)
         numbers = {index for index, _ in part}
+        for _ in range(BOOTS):
+            lines, ended, others = self._boot_once(data, numbers)
+            if lines or STARTED in others:
+                return lines, ended if ended != "end" else "engine_crash", others
+        raise EngineUnavailable(f"{self.name}: the payload did not start ({ended})")
+
+    def _boot_once(self, data, numbers):
         directory = tempfile.mkdtemp(prefix="vmxsim-crosscheck-")
         lines, others = {}, []
         try:
@@ -238,9 +246,7 @@ class Engine:
         for line in others:
             if line.startswith("payload: no VMX"):
                 raise EngineUnavailable(f"{self.name}: {line}")
-        if not lines and STARTED not in others:
-            raise EngineUnavailable(f"{self.name}: the payload did not start ({machine.ended})")
-        return lines, machine.ended if machine.ended != "end" else "engine_crash", others
+        return lines, machine.ended, others
 
 
 BOCHS_CONFIGURATION = """\

@@ -21,4 +21,6 @@ def generate(header, seed, kind, count, entry_states):
     if kind == "entry":
         return generate_entry.generate_all(entry_states, header, source, count, f"entry-{seed}-")
     module = ONE_BY_ONE[kind]
-    return [module.generate(header, source, f"{kind}-{seed}-{index:06}") for index in range(count)]
+    names = [f"{kind}-{seed}-{index:06}" for index in range(count)]
+    always = [{"id": name, **case} for name, case in zip(names, getattr(module, "ALWAYS", []))]
+    return always + [module.generate(header, source, name) for name in names[len(always):]]

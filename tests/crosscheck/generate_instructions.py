@@ -22,6 +22,12 @@ WRITTEN_BY_EXITS = (0x2006, 0x2008, 0x200E, 0x202A, 0x400C, 0x400E, 0x4010)
 SHADOW = 1 << 31  # kind `entry` has VM entries with a shadow VMCS
 EXIT_REASON_FIELD = "0x4402"
 
+# Of every run: VMLAUNCH outside VMX operation, and without a current VMCS.
+ALWAYS = [{"kind": "instructions", "root": "default", "memory": ["base", {}], "steps": steps} for steps in (
+    [{"op": "vmlaunch"}],
+    [{"op": "vmxon", "address": hex(VMXON_REGION)}, {"op": "vmlaunch"}],
+)]
+
 
 def region(random):
     return random.choice(REGIONS[:2] * 8 + REGIONS[2:] + [VMXON_REGION] * 2 + [NO_REGION] + [random.choice(BAD_ADDRESSES)])

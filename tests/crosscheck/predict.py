@@ -12,6 +12,7 @@ class Prediction:
 
     def __init__(self, case, record):
         self.case, self.manual, self.record = case, record["expect"], record
+        self.violated = record.get("trace", {}).get("violated", [])  # rules of the VM entry, whatever the engine does
         self.current = case  # the experiment that the model ran
         self.delta, self.absolute, self.ids = set(), {}, set()
         self.answer = None

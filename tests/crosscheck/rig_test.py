@@ -15,10 +15,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import answers
 import deviations
+import fetches
 import generate
 import header as headers
 import minimize
 import model_engine
+import rule_counts
 import vectors
 import verdicts
 
@@ -79,6 +81,91 @@ class Deviations(unittest.TestCase):
         self.assertEqual(deviations.TABLES["bochs"].ids(), {name for name in described if described[name]["engine"] == "bochs"})
 
 
+class Judged:
+    """A verdict on a VM entry that violates these rules."""
+
+    def __init__(self, violated, answer, kind=verdicts.AGREES, ids=()):
+        self.case, self.answer, self.kind, self.ids = {"id": "x", "kind": "entry"}, answer, kind, list(ids)
+        self.prediction = self
+        self.violated = [{"rule": rule, "qualification": "0x0"} for rule in violated]
+
+
+FAILED = {"result": "entry_failure", "exit_reason": 33, "qualification": "0x0"}
+
+
+class RuleCounts(unittest.TestCase):
+    def test_a_rule_alone_with_others_and_against(self):
+        counts = rule_counts.RuleCounts([
+            Judged(["SEG.CS.P"], FAILED), Judged(["SEG.CS.P", "SEG.CS.S"], FAILED), Judged([], {"result": "entered"}),
+            Judged(["SEG.CS.P"], {"result": "entered"}, verdicts.DEVIATES, ["bochs.x"])])
+        found = counts.as_json("bochs", "2.7", "tigerlake", 1)
+        self.assertEqual(found["entries"], 4)
+        self.assertEqual(found["rules"]["SEG.CS.P"], {"hit": 2, "alone": 1, "together": 1, "contradicted": 1,
+                                                      "deviations": {"bochs.x": 1}})
+        self.assertEqual(found["rules"]["SEG.CS.S"]["together"], 1)
+
+    def test_what_fails_in_another_stage_is_not_confirmed(self):
+        """Controls are checked before guest state: the failure says nothing of the guest state."""
+        refused = {"result": "vmfail", "kind": "valid", "error": 7}
+        found = rule_counts.RuleCounts([Judged(["CTL.NMI.VNMI", "SEG.CS.P"], refused)]).rules
+        self.assertEqual((found["CTL.NMI.VNMI"].together, found["SEG.CS.P"].together), (1, 0))
+
+    def test_an_entry_that_is_lawful_all_the_same_confirms_nothing(self):
+        found = rule_counts.RuleCounts([Judged(["MSRLD.COUNT"], {"result": "entered"})]).rules["MSRLD.COUNT"]
+        self.assertEqual((found.hit, found.alone, found.contradicted), (1, 0, 0))
+
+    def test_what_differs_or_was_not_run_counts_for_nothing(self):
+        counts = rule_counts.RuleCounts([Judged(["SEG.CS.P"], FAILED, verdicts.DIFFERS),
+                                         Judged(["SEG.CS.P"], FAILED, verdicts.NOT_RUN)])
+        self.assertEqual((counts.hits(), counts.entries), (set(), 0))
+
+    def test_reasons_are_about_rules_that_are_there_and_given_once(self):
+        with open(rule_counts.UNREACHABLE, encoding="utf-8") as stream:
+            groups = json.load(stream)
+        for model in rule_counts.MODELS:
+            listed = [rule for group in groups if model in group.get("models", rule_counts.MODELS) for rule in group["rules"]]
+            self.assertEqual(len(listed), len(set(listed)), model)
+            self.assertLessEqual(set(listed), set(rule_counts.all_rules()), model)
+        for group in groups:
+            self.assertLessEqual(set(group.get("models", [])), set(rule_counts.MODELS))
+
+    def test_a_list_that_is_not_true_is_a_fault(self):
+        rules, listed = rule_counts.all_rules(), rule_counts.unreachable("bochs", "tigerlake")
+        reachable = [rule for rule in rules if rule not in listed and rule not in rule_counts.IN_SEQUENCES]
+        enough = [Judged([rule], FAILED) for rule in reachable] + [Judged([], {"result": "entered"})] * len(listed)
+        enough += [Judged([], {"result": "entered"})] * 2
+        self.assertEqual(rule_counts.RuleCounts(enough).faults("bochs", "tigerlake"), [])
+        without = [Judged([], {"result": "entered"}), *enough[1:]]
+        self.assertEqual(rule_counts.RuleCounts(without).faults("bochs", "tigerlake"),
+                         [f"{reachable[0]}: not broken alone in any case"])
+        impossible = Judged(["SEG.FRED"], FAILED)
+        self.assertEqual(rule_counts.RuleCounts([*enough, impossible]).faults("bochs", "tigerlake"),
+                         ["SEG.FRED: listed as unreachable, and broken alone in x"])
+
+    def test_a_short_run_and_an_unknown_model_are_not_blamed(self):
+        self.assertEqual(rule_counts.RuleCounts([Judged([], {"result": "entered"})]).faults("bochs", "tigerlake"), [])
+        self.assertEqual(rule_counts.RuleCounts([]).faults("kvm", "host"), [])
+
+
+PIN_BASED = 0x56  # with the VMX-preemption timer
+# A guest that enters HLT or shutdown with a debug exception pending, and what Bochs was seen to do.
+PENDING_DEBUG = [
+    ({"0x4826": "0x1"}, "engine_reset"),
+    ({"0x4826": "0x2"}, "engine_reset"),
+    ({"0x4826": "0x1", "0x482e": "0x0"}, "entered"),
+    ({"0x4826": "0x1", "0x482e": "0x60"}, "entered"),
+    ({"0x4826": "0x2", "0x482e": "0x60"}, "entered"),
+    ({"0x4826": "0x1", "0x482e": "0x359f4"}, "entered"),       # 219,636
+    ({"0x4826": "0x1", "0x482e": "0x35a58"}, "engine_reset"),  # 219,736
+    ({"0x4826": "0x1", "0x482e": "0x60", "0x4000": hex(PIN_BASED & ~0x40)}, "engine_reset"),
+    ({"0x4826": "0x1", "0x4824": "0x8"}, "entered"),
+    ({"0x4826": "0x1", "0x4824": "0x8", "0x4000": hex(PIN_BASED & ~0x40)}, "entered"),
+    ({"0x4826": "0x1", "0x4824": "0x8", "0x4000": hex(PIN_BASED | 0x28)}, "engine_reset"),
+    ({"0x4826": "0x1", "0x4000": hex(PIN_BASED | 0x28), "0x4002": "0x96406172"}, "entered"),
+    ({"0x4826": "0x1", "0x4824": "0x8", "0x4000": hex(PIN_BASED | 0x28), "0x4002": "0x96406172"}, "engine_reset"),
+]
+
+
 def ignoring(case, types):
     """The case with steps that do nothing in place of these."""
     accesses = list(case.get("accesses", []))
@@ -128,6 +215,55 @@ class WithModel(unittest.TestCase):
             for one, case in zip(judged, cases):
                 if one.kind == verdicts.DEVIATES:
                     self.assertIn(case.get("deviates"), one.ids, case["id"])
+
+    def test_a_pending_debug_exception_resets_bochs_only_if_an_nmi_ends_the_wait(self):
+        pending = {"0x4000": hex(PIN_BASED), "0x482e": "0x40000", "0x6822": "0x1001"}
+        cases = [{"id": f"wait-{index}", "kind": "entry", "launch_state": "clear", "instruction": "vmlaunch",
+                  "memory": ["base", {}], "vmcs": ["long64", {**pending, **fields}]}
+                 for index, (fields, _) in enumerate(PENDING_DEBUG)]
+        given = [{"result": result} for _, result in PENDING_DEBUG]
+        judged = verdicts.judge(self.model, self.header, "bochs", cases, given)
+        self.assertEqual([one.case["vmcs"] for one in judged if one.kind == verdicts.DIFFERS], [])
+        self.assertEqual([one.kind == verdicts.DEVIATES for one in judged],
+                         [result == "engine_reset" for _, result in PENDING_DEBUG])
+
+    def misled_fetch(self, address):
+        """A fetch of VMCALL through an EPT entry that leads to this page."""
+        return {"id": "misled", "kind": "access", "vmcs": ["unpaged32", {"0x681e": "0x7ffff100"}],
+                "memory": ["base", {"0x3020ff8": hex(address | 0x437)}],
+                "accesses": [{"type": "fetch", "linear": "0x7ffff100", "size": 3}]}
+
+    def test_an_instruction_is_moved_to_where_its_fetch_leads(self):
+        case = self.misled_fetch(0x3DFFF000)
+        self.assertIsNotNone(fetches.stray(self.header, self.model.record(self.header, [case])[0]))
+        moved = fetches.settle(self.model, self.header, [case])[0]
+        self.assertEqual(moved["memory"][1]["0x3dfff100"], "0xc1010f")
+        self.assertIsNone(fetches.stray(self.header, self.model.record(self.header, [moved])[0]))
+
+    def test_the_first_bytes_of_a_fetch_that_fails_later_count(self):
+        """An engine decodes them first: FF FF is no instruction, whatever the second page has."""
+        case = self.misled_fetch(0x13FFFF000)
+        case = {**case, "vmcs": ["unpaged32", {"0x681e": "0x7ffffffe"}],
+                "memory": ["base", {**case["memory"][1], "0x3021000": "0x0"}],
+                "accesses": [{"type": "fetch", "linear": "0x7ffffffe", "size": 3}]}
+        record = self.model.record(self.header, [case])[0]
+        self.assertEqual(record["expect"]["exit_reason"], 48)
+        self.assertIn("no memory", fetches.stray(self.header, record))
+
+    def test_an_instruction_that_cannot_be_moved_says_why(self):
+        for address, why in ((0x13FFFF000, "no memory"), (0x3FFFF000 | 0x40000000, "payload")):
+            case = self.misled_fetch(address)
+            self.assertEqual(fetches.settle(self.model, self.header, [case]), [case])
+            self.assertIn(why, fetches.stray(self.header, self.model.record(self.header, [case])[0]))
+
+    def test_every_rule_that_is_offered_is_broken_alone(self):
+        for seed in (7, 8):
+            cases = generate.generate(self.header, seed, "entry", 260, self.program)
+            cases += generate.generate(self.header, seed, "instructions", 2, self.program)
+            judged = verdicts.judge(self.model, self.header, "model", cases, self.model.run(self.header, cases))
+            listed = rule_counts.unreachable("bochs", "corei7_icelake_u")
+            self.assertEqual(rule_counts.RuleCounts(judged).hits(),
+                             {rule for rule in rule_counts.all_rules() if rule not in listed}, seed)
 
     def judged_stale(self, ignored):
         """Verdicts on an engine that uses what is cached as long as it may, and does not do `ignored` steps."""
@@ -183,6 +319,16 @@ class Command(unittest.TestCase):
             self.assertEqual(self.run_rig("--compare", path, path).returncode, 0)
             replayed = subprocess.run([os.path.join(BUILD, "bin", "vmxsim"), "replay", path], capture_output=True, check=False)
             self.assertEqual(replayed.returncode, 0, replayed.stderr)
+
+    def test_rules_are_counted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "rules.json")
+            done = self.run_rig("--generate", "3", "--count", "entry=20", "--rule-counts", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("rules of VM entry hit alone: 20 of 237", done.stdout)
+            with open(path, encoding="utf-8") as stream:
+                counts = json.load(stream)
+            self.assertEqual((counts["entries"], counts["seed"], len(counts["rules"])), (20, 3, 20))
 
     def test_mistakes_are_one_line(self):
         for arguments in (["--generate", "1", "--kinds", "nonsense"], ["--generate", "1", "--count", "x"],

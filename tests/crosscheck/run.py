@@ -13,11 +13,13 @@ import answers
 import compare
 import deviations
 import engines
+import fetches
 import generate
 import header as headers
 import minimize
 import model_engine
 import recorded_engine
+import rule_counts
 import vectors
 import verdicts
 
@@ -54,6 +56,8 @@ def parse(arguments):
     parser.add_argument("--kinds", default=",".join(generate.KINDS), help="of " + ",".join(generate.KINDS))
     parser.add_argument("--record", metavar="FILE", help="write the engine's answers as a vector file")
     parser.add_argument("--differences", metavar="FILE", help="write the cases that differ as a vector file")
+    parser.add_argument("--rule-counts", metavar="FILE",
+                        help="write what the run says of each rule of a VM entry (scripts/crosscheck.sh --keep)")
     parser.add_argument("--require-deviations", action="store_true", help="fail if a known deviation of the engine is not seen")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     return parser.parse_args(arguments)
@@ -132,8 +136,8 @@ def allow(known, answer):
 class Run:
     """Experiments on one engine, in pieces; what came of them."""
 
-    def __init__(self, engine, model, header):
-        self.engine, self.model, self.header = engine, model, header
+    def __init__(self, engine, model, header, generated=False):
+        self.engine, self.model, self.header, self.generated = engine, model, header, generated
         self.verdicts = []
 
     def add(self, cases, kind):
@@ -160,16 +164,30 @@ def report(run, options):
     counts, seen = verdicts.count(run.verdicts), verdicts.deviations_seen(run.verdicts)
     known = deviations.table_of(run.engine.name).ids()
     unseen = sorted(known - seen.keys()) if options.require_deviations else []
+    rules = rule_counts.RuleCounts(run.verdicts)
     result = {"engine": run.engine.name, "version": run.engine.version, "model": run.engine.model,
               "seed": run.header["source"].get("seed"), "kinds": counts, "deviations": dict(sorted(seen.items())),
               "allowed": verdicts.allowed([one for one in run.verdicts if one.group == "stale"]),
-              "unseen": unseen, "not_run": not_run(run.verdicts),
+              "unseen": unseen, "not_run": not_run(run.verdicts), "rules": rule_summary(run, rules),
               "differences": [{"id": one.case["id"], "reasons": one.reasons} for one in run.differing()]}
+    if options.rule_counts:
+        rule_counts.write(options.rule_counts,
+                          rules.as_json(run.engine.name, run.engine.version, run.engine.model, result["seed"]))
     if options.json:
         print(json.dumps(result, indent=2))
     else:
         print_report(result)
-    return DISAGREED if run.differing() or unseen or not run.verdicts else AGREED
+    wrong = run.differing() or unseen or result["rules"]["faults"] or not run.verdicts
+    return DISAGREED if wrong else AGREED
+
+
+def rule_summary(run, rules):
+    """Of the rules of a VM entry: which were broken alone, which cannot be. Only a generated run is expected to break all."""
+    listed = rule_counts.unreachable(run.engine.name, run.engine.model)
+    hits = rules.hits()
+    return {"hit_alone": len(hits), "reachable": len(rule_counts.all_rules()) - len(listed or {}),
+            "not_hit": [rule for rule in rule_counts.all_rules() if rule not in hits and rule not in (listed or {})],
+            "unreachable": listed or {}, "faults": rules.faults(run.engine.name, run.engine.model) if run.generated else []}
 
 
 def not_run(given):
@@ -192,6 +210,19 @@ def print_report(result):
         print(f"    not run: {cases}: {reason}")
     for identity in result["unseen"]:
         print(f"    {identity}: no case shows it")
+    print_rules(name, result["rules"])
+
+
+def print_rules(name, rules):
+    print(f"{name}: rules of VM entry hit alone: {rules['hit_alone']} of {rules['reachable']}, not reachable: "
+          f"{len(rules['unreachable'])}")
+    for why in dict.fromkeys(rules["unreachable"].values()):
+        names = [rule for rule, reason in rules["unreachable"].items() if reason == why]
+        print(f"    not reachable: {why}: {', '.join(names)}")
+    if rules["not_hit"]:
+        print(f"    not hit alone: {', '.join(rules['not_hit'])}")
+    for fault in rules["faults"]:
+        print(f"    wrong: {fault}")
 
 
 def check_texts():
@@ -207,10 +238,11 @@ def check_texts():
 def run_generated(options, model):
     engine = open_engine(options, model)
     header = headers.make(engine, engine.capture_profile(), options.generate)
-    run = Run(engine, model, header)
+    run = Run(engine, model, header, generated=True)
     program = os.path.join(options.build, "tests", "crosscheck", "entry_states")
     for kind, count in counts_of(options).items():
-        run.add(generate.generate(header, options.generate, kind, count, program), kind)
+        cases = generate.generate(header, options.generate, kind, count, program)
+        run.add(fetches.settle(model, header, cases) if kind == "access" else cases, kind)
     return finish(run, options)
 
 

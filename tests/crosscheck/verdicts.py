@@ -6,7 +6,7 @@ import collections
 
 import answers
 import deviations
-import header as templates
+import fetches
 import predict
 import vectors
 
@@ -58,23 +58,6 @@ def judge_sequences(model, header, engine, predictions, given):
     return result
 
 
-def strays(header, prediction):
-    """A mutated mapping led a fetch to other bytes than the instruction that the experiment is about."""
-    if prediction.case["kind"] != "access":
-        return False
-    words = vectors.words(header, prediction.case)
-    fetches = [access for access in prediction.case["accesses"] if access["type"] == "fetch"]
-    for access, fetched in zip(fetches, prediction.record.get("trace", {}).get("fetched", [])):
-        linear, size = vectors.number(access["linear"]), access["size"]
-        place = templates.CODE_PAGE + linear % 0x1000
-        code = (words.get(place & ~7, 0) | words.get((place & ~7) + 8, 0) << 64) >> 8 * (place & 7)
-        if linear & ~0xFFF not in (templates.CODE_PAGE, 0x400000):
-            code = int.from_bytes(bytes.fromhex(templates.VMCALL_BYTES), "little")
-        if vectors.number(fetched) != code & ((1 << 8 * size) - 1):
-            return True
-    return False
-
-
 def judge(model, header, engine, cases, given):
     """One Verdict per case."""
     predictions = predict.predict(model, header, engine, cases)
@@ -87,8 +70,8 @@ def judge(model, header, engine, cases, given):
         elif isinstance(answer, dict) and answer.get("result") in answers.ENGINE_RESULTS:
             predicted = prediction.answer == {"result": answer["result"]}
             found[index] = (DEVIATES, []) if predicted else (DIFFERS, [answer["result"]])
-        elif strays(header, prediction):
-            found[index] = (NOT_RUN, ["the fetch is led to other bytes than those of the instruction"])
+        elif fetches.stray(header, prediction.record):
+            found[index] = (NOT_RUN, [fetches.stray(header, prediction.record)])
         elif prediction.case["kind"] == "instructions":
             sequences.append(index)
         else:

@@ -13,6 +13,10 @@ past their checks, otherwise only one that is the only one.
 Sequences of instructions have no VMCS to judge from outside: they speak for the basic checks of VMLAUNCH and VMRESUME, by what the
 instruction reported and by whether there was a current VMCS.
 
+Large runs (tests/crosscheck/rule_counts/, one file per CPU model, from `scripts/crosscheck.sh --keep`): the same counts over
+generated experiments, with the seed that makes them again, and which rules cannot be broken there. Their reasons must be those
+of tests/crosscheck/unreachable.json.
+
 Test cases: tests/data/entry_cases.def after the preprocessor, since macros make several cases; recipes of the mutator; suites
 that name the rule.
 """
@@ -26,8 +30,13 @@ from collections import Counter, defaultdict
 
 from common import ROOT, finish
 
+sys.path.insert(0, str(ROOT / "tests" / "crosscheck"))
+import rule_counts  # pylint: disable=wrong-import-position
+import sequences  # pylint: disable=wrong-import-position
+
 TABLE = ROOT / "sim" / "entry_evidence.def"
 VECTORS = ROOT / "tests" / "vectors"
+RUNS = ROOT / "tests" / "crosscheck" / "rule_counts"
 KINDS = ("entry", "access", "instructions")
 ENTERED = ("entered",)
 HEADING = """\
@@ -36,10 +45,13 @@ HEADING = """\
  * How each rule of a VM entry was cross-checked, and which tests exercise it. Made by tests/structure/entry_evidence.py,
  * which explains the counts; a test compares. Do not edit.
  *
- *   VMXSIM_ENTRY_ENGINE(key, name, version, how, cases)
- *       another engine: what was taken from it, and in how many cases a VM entry was judged
- *   VMXSIM_ENTRY_EVIDENCE(rule, engine, alone, together, contradicted)
- *       cases of an engine that speak for or against a rule; rules without a row have none
+ *   VMXSIM_ENTRY_ENGINE(key, name, version, model, how, cases)
+ *       another engine, perhaps one of its CPU models: what was taken from it, and in how many cases a VM entry was judged
+ *   VMXSIM_ENTRY_EVIDENCE(rule, engine, alone, together, contradicted, deviations)
+ *       cases of an engine that speak for or against a rule, and the ids of the deviations (tests/vectors/deviations.json)
+ *       behind those against it; rules without a row have none
+ *   VMXSIM_ENTRY_UNREACHABLE(rule, engine, why)
+ *       no experiment can break this rule alone there
  *   VMXSIM_ENTRY_TESTS(rule, broken, holding, recipes, suites)
  *       cases of tests/data/entry_cases.def that break it, and that satisfy it at the boundary; recipes of the mutator;
  *       suites beside entry_rules and entry_generate that name it
@@ -69,6 +81,7 @@ class Evidence:
     def __init__(self):
         self.engines = Counter()
         self.alone, self.together, self.contradicted = Counter(), Counter(), Counter()
+        self.deviations, self.unreachable = defaultdict(set), {}
         self.too_strict = 0
 
     def confirm(self, engine, rules):
@@ -76,9 +89,20 @@ class Evidence:
         kind = self.alone if len(rules) == 1 else self.together
         kind.update((rule, engine) for rule in rules)
 
-    def contradict(self, engine, rules):
+    def contradict(self, engine, rules, case):
         """An engine did something else."""
         self.contradicted.update((rule, engine) for rule in rules)
+        for rule in rules:
+            self.deviations[rule, engine].add(case["deviates"])
+
+    def add_run(self, engine, run):
+        """The counts of a large run."""
+        self.engines[engine] = run["entries"]
+        for rule, counts in run["rules"].items():
+            for name in ("alone", "together", "contradicted"):
+                getattr(self, name)[rule, engine] += counts[name]
+            self.deviations[rule, engine].update(counts["deviations"])
+        self.unreachable.update({(rule, engine): why for rule, why in run["unreachable"].items()})
 
 
 def reported(expect):
@@ -132,47 +156,19 @@ def judge_case(command, path, case, engine, evidence):
     elif not rules:
         evidence.too_strict += 1
     elif stage(observed) > min(map(stage, lawful)) or len(rules) == 1:
-        evidence.contradict(engine, rules)
-
-
-def basic_rule(step, result, has_current):
-    """The basic check that VMLAUNCH or VMRESUME reported; None: none of them."""
-    if result["status"] == "vmfail_invalid":
-        return "ENT.SHADOWCUR" if has_current else "ENT.NOVMCS"
-    if result["status"] == "exception":
-        return {6: "ENT.UD.MODE", 13: "ENT.GP.CPL"}[result["vector"]]
-    if result["status"] == "vmfail_valid" and result["error"] == 26:
-        return "ENT.MOVSS"
-    if result["status"] == "vmfail_valid" and result["error"] in (4, 5):
-        return "ENT.LAUNCH.CLEAR" if step["op"] == "vmlaunch" else "ENT.RESUME.LAUNCHED"
-    return None
-
-
-def next_current(current, step, result):
-    """The current VMCS after a step; None: there is none."""
-    if result["status"] != "ok":
-        return current
-    if step["op"] == "vmptrld":
-        return step["address"]
-    if step["op"] in ("vmxon", "vmxoff") or (step["op"] == "vmclear" and step["address"] == current):
-        return None
-    return current
+        evidence.contradict(engine, rules, case)
 
 
 def judge_sequence(case, engine, evidence):
     """Counts the VM entries of a sequence of instructions; returns how many there are."""
-    current, entries = None, 0
-    manual = case.get("sdm", case["expect"])
-    for step, did, should in zip(case["steps"], case["expect"], manual):
-        if step["op"] in ("vmlaunch", "vmresume"):
-            entries += 1
-            rule = basic_rule(step, should, current is not None)
-            if rule and did == should:
-                evidence.confirm(engine, [rule])
-            elif rule:
-                evidence.contradict(engine, [rule])
-        current = next_current(current, step, should)
-    return entries
+    count = 0
+    for rule, agrees in sequences.entries(case["steps"], case["expect"], case.get("sdm", case["expect"])):
+        count += 1
+        if rule and agrees:
+            evidence.confirm(engine, [rule])
+        elif rule:
+            evidence.contradict(engine, [rule], case)
+    return count
 
 
 def judge_file(command, path, evidence):
@@ -181,13 +177,33 @@ def judge_file(command, path, evidence):
     if status != 0:
         sys.exit(f"FAILED: the model does not agree with {path.name}: {error}")
     header, *cases = [json.loads(line) for line in path.read_text().splitlines()]
-    engine = (header["source"]["engine"], header["source"]["version"])
+    engine = (header["source"]["engine"], header["source"]["version"], "", "recorded")
     for case in cases:
         if case["kind"] == "instructions":
             evidence.engines[engine] += judge_sequence(case, engine, evidence)
         else:
             evidence.engines[engine] += 1
             judge_case(command, path, case, engine, evidence)
+
+
+# ---- Large runs ----
+
+
+def read_runs(evidence):
+    """Lines about what the files of the runs say that is not so."""
+    rules, wrong = set(rule_counts.all_rules()), []
+    known = set(json.loads((VECTORS / "deviations.json").read_text()))
+    for path in sorted(RUNS.glob("*.json")):
+        run = json.loads(path.read_text())
+        named = {name for counts in run["rules"].values() for name in counts["deviations"]}
+        if path.stem != run["model"] or (run["unreachable"] != rule_counts.unreachable(run["engine"], run["model"])):
+            wrong.append(f"{path.name}: not of this model, or with other reasons than unreachable.json")
+        wrong += [f"{path.name}: {rule}: there is no such rule" for rule in {*run["rules"], *run["unreachable"]} - rules]
+        wrong += [f"{path.name}: {name}: not in deviations.json" for name in named - known]
+        wrong += [f"{path.name}: {rule}: neither broken alone nor unreachable" for rule in sorted(rules - run["unreachable"].keys())
+                  if not run["rules"].get(rule, {}).get("hit")]
+        evidence.add_run((run["engine"], run["version"], run["model"], f"seed {run['seed']}"), run)
+    return wrong
 
 
 # ---- Tests ----
@@ -233,13 +249,17 @@ def naming_suites():
 
 def key(engine):
     """What an engine is called in C."""
-    return re.sub(r"\W+", "_", "_".join(engine)).upper()
+    return re.sub(r"\W+", "_", "_".join(part for part in engine[:3] if part)).upper()
+
+
+def quoted(text):
+    return f'"{text}"'
 
 
 def engine_rows(evidence):
     yield "#ifdef VMXSIM_ENTRY_ENGINE"
     for engine, cases in sorted(evidence.engines.items()):
-        yield f'VMXSIM_ENTRY_ENGINE({key(engine)}, "{engine[0]}", "{engine[1]}", "recorded", {cases})'
+        yield f'VMXSIM_ENTRY_ENGINE({key(engine)}, {", ".join(quoted(part) for part in engine)}, {cases})'
     yield "#undef VMXSIM_ENTRY_ENGINE\n#endif\n"
 
 
@@ -249,8 +269,15 @@ def evidence_rows(rules, evidence):
         for engine in sorted(evidence.engines):
             counts = [kind[rule, engine] for kind in (evidence.alone, evidence.together, evidence.contradicted)]
             if any(counts):
-                yield f"VMXSIM_ENTRY_EVIDENCE({name}, {key(engine)}, {', '.join(map(str, counts))})"
+                named = quoted(" ".join(sorted(evidence.deviations[rule, engine])))
+                yield f"VMXSIM_ENTRY_EVIDENCE({name}, {key(engine)}, {', '.join(map(str, counts))}, {named})"
     yield "#undef VMXSIM_ENTRY_EVIDENCE\n#endif\n"
+    yield "#ifdef VMXSIM_ENTRY_UNREACHABLE"
+    for name, rule in rules.items():
+        for engine in sorted(evidence.engines):
+            if (rule, engine) in evidence.unreachable:
+                yield f"VMXSIM_ENTRY_UNREACHABLE({name}, {key(engine)}, {quoted(evidence.unreachable[rule, engine])})"
+    yield "#undef VMXSIM_ENTRY_UNREACHABLE\n#endif\n"
 
 
 def test_rows(rules, compiler):
@@ -273,14 +300,16 @@ def main():
     for kind in KINDS:
         for path in sorted(VECTORS.glob(f"{kind}-*.jsonl")):
             judge_file(arguments.command, path, evidence)
+    wrong = read_runs(evidence)
     rows = [*engine_rows(evidence), *evidence_rows(rules, evidence), *test_rows(rules, arguments.cc)]
     table = HEADING + "\n".join(rows) + "\n"
     if arguments.update:
         TABLE.write_text(table)
     offenders = list(difflib.unified_diff(TABLE.read_text().splitlines(), table.splitlines(), TABLE.name,
                                           "made now", lineterm="", n=0))
-    finish(offenders, f"{sum(evidence.engines.values())} VM entries, {len(evidence.alone)} rules alone, "
-           f"{len(evidence.contradicted)} contradicted; {evidence.too_strict} refused that the manual allows")
+    counted = [len({rule for (rule, _), cases in kind.items() if cases}) for kind in (evidence.alone, evidence.contradicted)]
+    finish(wrong + offenders, f"{sum(evidence.engines.values())} VM entries, {counted[0]} rules alone, "
+           f"{counted[1]} contradicted; {evidence.too_strict} refused that the manual allows")
 
 
 if __name__ == "__main__":

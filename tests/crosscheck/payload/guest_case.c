@@ -17,7 +17,9 @@
 #include "vmxcore/vmcs_setup.h"
 
 #define CR4_PKE                UINT64_C(0x400000)
+#define ACTIVITY_ACTIVE        0
 #define ACTIVITY_WAIT_FOR_SIPI 3
+#define BLOCKING_BY_NMI        UINT64_C(0x8)
 
 enum guest_flag {
     FLAG_LAUNCHED = 1,
@@ -196,12 +198,24 @@ struct entry {
     enum vmxc_insn_result result;
 };
 
+/* Neither the watchdog nor the VMX-preemption timer ends the wait of such a guest. */
+static bool waits_for_good(void)
+{
+    const uint64_t activity = vmread(VMXC_VMCS_GUEST_ACTIVITY_STATE);
+    const uint64_t pin_based = vmread(VMXC_VMCS_PIN_BASED_CONTROLS);
+
+    if (activity == ACTIVITY_ACTIVE || activity == ACTIVITY_WAIT_FOR_SIPI)
+        return activity == ACTIVITY_WAIT_FOR_SIPI;
+    return (vmread(VMXC_VMCS_GUEST_INTERRUPTIBILITY_STATE) & BLOCKING_BY_NMI) &&
+           !(pin_based & (VMXC_PIN_VIRTUAL_NMIS | VMXC_PIN_ACTIVATE_PREEMPTION_TIMER));
+}
+
 static void enter_body(void *argument)
 {
     struct entry *const entry = argument;
 
-    if (vmread(VMXC_VMCS_GUEST_ACTIVITY_STATE) == ACTIVITY_WAIT_FOR_SIPI) {
-        console_text(" waits "); /* No event that can be made here ends that state. */
+    if (waits_for_good()) {
+        console_text(" waits ");
         console_show();
     }
     watchdog_start();
