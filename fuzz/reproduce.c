@@ -124,6 +124,14 @@ void reproduce_value(const char *type, const char *name)
     add(&python, "%s = ffi.new(\"%s *\")\n", name, type);
 }
 
+void reproduce_array(const char *type, const char *name, unsigned count)
+{
+    if (!reproducing)
+        return;
+    add(&c, "    static %s %s[%u];\n", type, name, count);
+    add(&python, "%s = ffi.new(\"%s[%u]\")\n", name, type, count);
+}
+
 void reproduce_pointer(const char *type, const char *name)
 {
     if (!reproducing || pointer_count == MAX_POINTERS)

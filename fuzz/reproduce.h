@@ -27,6 +27,9 @@ extern bool reproducing;
 void reproduce_value(const char *type, const char *name);
 void reproduce_pointer(const char *type, const char *name);
 
+/* An array of them. */
+void reproduce_array(const char *type, const char *name, unsigned count);
+
 /* A machine with RAM [0, size) and a processor of this built-in profile: `memory` and `cpu`. */
 void reproduce_machine(uint64_t ram_size, const char *profile, bool no_poison);
 

@@ -23,7 +23,7 @@ OPTIONS = {"CMAKE_BUILD_TYPE": "Release", "VMXSIM_BUILD_PYTHON": "ON", "VMXSIM_B
 LIBRARIES = ["-ljansson", "-lxxhash", "-lcheck", "-lsubunit", "-lm", "-lrt", "-pthread"]
 MARKS = re.compile(r"---- reproducer\.c ----\n(.*)---- reproducer\.py ----\n(.*)---- end of reproducers ----", re.DOTALL)
 FAILING = re.compile(r"^    input: (.*)$", re.MULTILINE)
-MAX_BYTES, INPUTS = 400, 20000
+MAX_BYTES, INPUTS, SKIPPED = 400, 20000, 77
 
 
 def run(command, expected=0, **options):
@@ -33,13 +33,35 @@ def run(command, expected=0, **options):
     return done
 
 
+def has_cffi(python):
+    return run([python, "-c", "import cffi; assert int(cffi.__version__.split('.')[0]) >= 2"], None).returncode == 0
+
+
+def find_python(source, folder):
+    """An interpreter with cffi: this one, or an environment of its own."""
+    if has_cffi(sys.executable):
+        return sys.executable
+    environment = os.path.join(folder, "environment")
+    cache = os.environ.get("VMXSIM_WHEEL_CACHE", os.path.join(source, "build", "python", "wheels"))
+    python = os.path.join(environment, "bin", "python")
+    run([sys.executable, "-m", "venv", environment])
+    done = run([python, "-m", "pip", "install", "--quiet", "--find-links", cache, "cffi>=2"], None)
+    if done.returncode != 0 and os.environ.get("VMXSIM_ALLOW_SKIP") == "1":
+        print("skipped: there is no cffi for Python")
+        sys.exit(SKIPPED)
+    if done.returncode != 0:
+        sys.exit(f"there is no cffi for Python:\n{done.stderr}")
+    return python
+
+
 class Tree:
     """A build with everything, and what is linked from it."""
 
     def __init__(self, source, folder, harnesses):
         self.source, self.folder, self.build = source, folder, os.path.join(folder, "build")
+        self.python = find_python(source, folder)
         settings = [f"-D{name}={value}" for name, value in OPTIONS.items()]
-        run(["cmake", "-S", source, "-B", self.build, f"-DPython_EXECUTABLE={sys.executable}",
+        run(["cmake", "-S", source, "-B", self.build, f"-DPython_EXECUTABLE={self.python}",
              "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *settings])
         targets = [f"fuzz_{name}" for name in harnesses]
         run(["cmake", "--build", self.build, "--parallel", "3", "--target", "vmxsim_python", *targets])
@@ -132,7 +154,7 @@ def show(tree, planted, programs, name):
         program = tree.link("reproducer", [c_file, *objects], "-std=c11", f"-I{tree.source}/include", "-Wall")
         environment = {**os.environ, "PYTHONPATH": tree.package("package", objects)}
         c_output = run([program], expected).stdout
-        python = run([sys.executable, python_file], expected, env=environment)
+        python = run([tree.python, python_file], expected, env=environment)
         if c_output != python.stdout:
             sys.exit(f"{name}: C says\n{c_output}and Python\n{python.stdout}{python.stderr}")
         shown.append(c_output)

@@ -186,10 +186,12 @@ static bool adopt(struct space_sequence *run, uint64_t base, uint64_t size)
     return true;
 }
 
-static bool expect(struct space_sequence *run, const struct space_operation *o, int expected)
+static bool expect(struct space_sequence *run, struct space_operation *o, int expected)
 {
     if (o->result == expected)
         return true;
+    o->refused = true;
+    o->expected = expected;
     return space_check_fail(&run->check, "%s returned %d, expected %d", kind_names[o->kind],
                             o->result, expected);
 }
@@ -375,6 +377,7 @@ static bool do_merge(struct space_sequence *run, struct space_operation *o)
     if (o->gpa + o->size > run->end)
         o->gpa = run->end - o->size;
     if (rng_chance(&run->rng, 50) && shadow_covers(&run->shadow, o->gpa, o->size)) {
+        o->protects = true;
         o->flags = VMXC_MAP_RWX;
         o->result = vmxc_addrspace_protect(&run->space, o->gpa, o->size, o->flags);
         if (o->result == VMXC_NO_MEMORY)

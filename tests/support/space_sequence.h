@@ -35,6 +35,9 @@ struct space_operation {
     bool populate;
     uint64_t fail_nth; /* 0: no injected failure */
     int result;        /* status, or fault result */
+    bool protects;     /* MERGE: the range got RWX first */
+    bool refused;      /* the result is none of those that were expected ... */
+    int expected;      /* ... of which this is one */
 };
 
 /* How often each operation came to each result: a run in which nothing succeeds would prove little. */
