@@ -369,25 +369,6 @@ static struct vmxsim_digest repeat(const struct experiment *experiment,
     return vmxsim_memory_digest(experiment->machine->memory);
 }
 
-/* With an exact cache of translations everything comes to what it comes to without one. */
-static void check_cached(const struct experiment *experiment)
-{
-    static struct vmxsim_outcome walked[REPEATED], cached[REPEATED];
-    struct vmxsim_memory *const memory = experiment->machine->memory;
-    struct vmxsim_cpu *const cpu = experiment->machine->cpu;
-
-    REQUIRE(vmxsim_snapshot_take(memory) == VMXC_OK, "no snapshot");
-    const struct vmxsim_digest first = repeat(experiment, walked);
-    REQUIRE(vmxsim_snapshot_restore(memory, NULL) == VMXC_OK, "the snapshot is gone");
-    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_EXACT) == VMXC_OK, "no TLB");
-    const struct vmxsim_digest second = repeat(experiment, cached);
-    REQUIRE(memcmp(walked, cached, sizeof walked) == 0, "an access is served wrongly");
-    REQUIRE(first.low == second.low && first.high == second.high, "other flags or data");
-    REQUIRE(vmxsim_snapshot_restore(memory, NULL) == VMXC_OK, "the snapshot is gone");
-    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_OFF) == VMXC_OK, "no way back");
-    vmxsim_snapshot_drop(memory);
-}
-
 static void explain(const struct experiment *experiment, const struct vmxsim_outcome *outcome,
                     const struct vmxsim_trail *trail, bool json)
 {
@@ -398,29 +379,55 @@ static void explain(const struct experiment *experiment, const struct vmxsim_out
     free(text);
 }
 
+/* The machine as the input has it, from the beginning. False: the model refuses the guest. */
+static bool prepare(struct vmxsim_fuzz_input input, struct experiment *experiment, unsigned *mode)
+{
+    struct vmxsim_error error;
+
+    *experiment = (struct experiment){.mode = NONE};
+    experiment->machine = machine_at(vmxsim_fuzz_below(&input, PROFILES), &experiment->profile);
+    harness_next(&experiment->machine->loop);
+    *mode = (unsigned)vmxsim_fuzz_take(&input, 1);
+    experiment->mode = (enum mode)(*mode % MODES);
+    if (experiment->mode == FIVE && !vmxsim_profile_features(experiment->profile)->la57)
+        experiment->mode = FOUR;
+    decode_controls(&input, experiment);
+    decode_registers(&input, experiment);
+    decode_access(&input, experiment);
+    build_guest(experiment);
+    while (input.left > 0)
+        overwrite(&input, experiment);
+    return vmxsim_cpu_load_guest(experiment->machine->cpu, &experiment->vmcs, &error) == VMXC_OK;
+}
+
+/* With an exact cache of translations everything comes to what it comes to without one. Ends with the machine prepared. */
+static void check_cached(struct vmxsim_fuzz_input input, struct experiment *experiment,
+                         unsigned *mode)
+{
+    static struct vmxsim_outcome walked[REPEATED], cached[REPEATED];
+    struct vmxsim_cpu *const cpu = experiment->machine->cpu;
+
+    const struct vmxsim_digest first = repeat(experiment, walked);
+    REQUIRE(prepare(input, experiment, mode), "the guest is refused");
+    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_EXACT) == VMXC_OK, "no TLB");
+    const struct vmxsim_digest second = repeat(experiment, cached);
+    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_OFF) == VMXC_OK, "no way back");
+    REQUIRE(memcmp(walked, cached, sizeof walked) == 0, "an access is served wrongly");
+    REQUIRE(first.low == second.low && first.high == second.high, "other flags or data");
+    REQUIRE(prepare(input, experiment, mode), "the guest is refused");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct vmxsim_trail trail;
-    struct vmxsim_fuzz_input input = {.next = data, .left = size};
-    struct experiment experiment = {.mode = NONE};
+    const struct vmxsim_fuzz_input input = {.next = data, .left = size};
+    struct experiment experiment;
     struct vmxsim_outcome outcome;
-    struct vmxsim_error error;
+    unsigned mode;
 
-    experiment.machine = machine_at(vmxsim_fuzz_below(&input, PROFILES), &experiment.profile);
-    harness_next(&experiment.machine->loop);
-    const unsigned mode = (unsigned)vmxsim_fuzz_take(&input, 1);
-    experiment.mode = (enum mode)(mode % MODES);
-    if (experiment.mode == FIVE && !vmxsim_profile_features(experiment.profile)->la57)
-        experiment.mode = FOUR;
-    decode_controls(&input, &experiment);
-    decode_registers(&input, &experiment);
-    decode_access(&input, &experiment);
-    build_guest(&experiment);
-    while (input.left > 0)
-        overwrite(&input, &experiment);
-    if (vmxsim_cpu_load_guest(experiment.machine->cpu, &experiment.vmcs, &error) != VMXC_OK)
+    if (!prepare(input, &experiment, &mode))
         return 0;
-    check_cached(&experiment);
+    check_cached(input, &experiment, &mode);
     REQUIRE(vmxsim_guest_access(experiment.machine->cpu, &experiment.access, &outcome, &trail) ==
                 VMXC_OK,
             "the access is refused");

@@ -17,13 +17,16 @@ enum { MAX_SIZE = 512, MAX_READS = MAX_SIZE, INPUTS = 1000, START_AGAIN = 40 };
 
 static unsigned reads[MAX_READS]; /* widths; 0: a value */
 static size_t read_count;
+static const uint8_t *reached;
 static bool is_harness; /* the mutators read, too */
 
 /* ---- What the harness reads ---- */
 
-/* Where the input has ended, harnesses read zeros as they please. */
+/* Where the input has ended, harnesses read zeros as they please. What is read again was noted the first time. */
 static void note(const struct vmxsim_fuzz_input *input, unsigned width)
 {
+    is_harness = is_harness && input->next >= reached;
+    reached = input->next;
     if (is_harness && input->left > 0 && read_count < MAX_READS)
         reads[read_count++] = width;
 }
@@ -96,6 +99,7 @@ static void run(struct comparison *comparison, const uint8_t *bytes, size_t size
     read_count = 0;
     comparison->compared = 0;
     is_harness = true;
+    reached = bytes;
     (void)LLVMFuzzerTestOneInput(bytes, size);
     is_harness = false;
     bool goes_on = compare(comparison, &cursor);

@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HARNESSES = sorted(path.stem.removeprefix("fuzz_") for path in (ROOT / "fuzz").glob("fuzz_*.c"))
-TEXTS = {"dump", "replay"}
+TEXTS = {"command", "dump", "replay"}
 SINGLE = {"words"}  # no operations
 PRESETS = {"libfuzzer": "fuzz", "afl": "fuzz-afl", "bench": "fuzz-fast"}
 COMMANDS = {"libfuzzer": ("cmake", "ninja", "clang"), "afl": ("cmake", "ninja", "afl-clang-fast", "afl-fuzz", "afl-cmin"),
