@@ -129,13 +129,15 @@ def insn_input(header, case):
 
 
 def bitmaps_input(_, case):
-    """The port or the MSR, with its neighbours, and then itself made to exit or not as it was."""
+    """The port or the MSR, with its neighbours, and then itself made to exit or not as it was; None: there is neither."""
     what = case["instruction"]
     exits = case["expect"].get("result") == "exit"
     if "port" in what:
         port, size = int(what["port"], 16), what["size"]
         return (number(1, 1) + number(port - 3, 2) + number(7, 2) + number(not exits, 1) +
                 number(0, 1) + number(port, 2) + number({1: 0, 2: 1, 4: 2}[size], 2) + number(exits, 1))
+    if "msr" not in what:
+        return None
     msr = int(what["msr"], 16)
     index = msr if msr < 0x2000 else 0x2000 + (msr & 0x1fff)
     return number(3, 1) + number(index, 2) + number(0, 2) + number(exits | (what["op"] == "wrmsr") << 1, 1)
@@ -180,7 +182,9 @@ def seeds_of(path):
     header, cases = read_vectors(path)
     for i, case in enumerate(cases):
         for harness, make in NUMBERS.get(case["kind"], {}).items():
-            yield harness, f"{path.stem}-{i + 1:04}", make(header, case)
+            seed = make(header, case)
+            if seed is not None:
+                yield harness, f"{path.stem}-{i + 1:04}", seed
     for i, case in enumerate(spread(cases, DOCUMENTS)):
         place = cases.index(case)
         yield "replay", f"{path.stem}-{i + 1:02}", document(header, cases[place:place + CASES_A_DOCUMENT])

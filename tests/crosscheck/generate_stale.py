@@ -237,7 +237,8 @@ def lower_first(experiment, entry):
     random = experiment.random
     if random.random() < 0.3:
         value = experiment.load_word(entry.hpa, entry.size)
-        experiment.store_word(entry.hpa, entry.size, value & ~(4 if entry.is_table_page else random.choice([2, 4, 6]) if entry.is_ept else 2))
+        rights = 4 if entry.is_table_page else random.choice([2, 4, 6]) if entry.is_ept else 2
+        experiment.store_word(entry.hpa, entry.size, value & ~rights)
 
 
 def one_round(experiment, entry):
