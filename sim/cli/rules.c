@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -126,20 +127,38 @@ static void print_list(void)
     print_standings();
 }
 
+/* One rule of the array, a level further to the right. */
+static void print_indented(const char *text)
+{
+    while (*text != '\0') {
+        const size_t length = strcspn(text, "\n");
+        (void)printf("  %.*s", (int)length, text);
+        text += length;
+        if (text[0] == '\n' && text[1] != '\0')
+            (void)putchar('\n');
+        text += *text == '\n';
+    }
+}
+
+/* Rule by rule: all of them as one document would take much memory. */
 static enum cli_status print_json(int count, char **wanted)
 {
-    json_t *const list = json_array();
+    const char *separator = "[\n";
 
     for (unsigned i = 0; i < VMXSIM_ENTRY_RULE_COUNT; i++) {
         const enum vmxsim_entry_rule rule = (enum vmxsim_entry_rule)i;
-        if (is_wanted(rule, count, wanted) &&
-            json_array_append_new(list, cli_json_embed(vmxsim_explain_entry_rule_json(rule))) !=
-                0) {
-            json_decref(list);
+        if (!is_wanted(rule, count, wanted))
+            continue;
+        char *const text = vmxsim_explain_entry_rule_json(rule);
+        if (text == NULL)
             return cli_complain("no memory left");
-        }
+        (void)fputs(separator, stdout);
+        print_indented(text);
+        free(text);
+        separator = ",\n";
     }
-    return cli_print_json(list);
+    (void)fputs("\n]\n", stdout);
+    return CLI_OK;
 }
 
 static enum cli_status print_rules(int count, char **wanted)
