@@ -204,6 +204,15 @@ START_TEST(values_are_checked_and_kept_until_the_reset)
 }
 END_TEST
 
+START_TEST(an_msr_can_be_written_any_number_of_times)
+{
+    for (unsigned i = 0; i < 4096; i++)
+        EXECUTE(&machine, wrmsr, VMXC_MSR_SYSENTER_CS, i);
+    expect_completion(&machine);
+    ck_assert_uint_eq(read_msr(VMXC_MSR_SYSENTER_CS), 4095);
+}
+END_TEST
+
 START_TEST(efer_keeps_lma_and_lme_while_paging)
 {
     EXECUTE(&machine, wrmsr, VMXC_MSR_EFER, 0x800);
@@ -248,6 +257,7 @@ int main(void)
     tcase_add_test(tcase, msrs_that_do_not_exist_fault);
     tcase_add_test(tcase, a_locked_feature_control_cannot_be_written);
     tcase_add_test(tcase, values_are_checked_and_kept_until_the_reset);
+    tcase_add_test(tcase, an_msr_can_be_written_any_number_of_times);
     tcase_add_test(tcase, efer_keeps_lma_and_lme_while_paging);
     tcase_add_test(tcase, a_guest_has_instructions_of_its_own);
     suite_add_tcase(suite, tcase);

@@ -128,6 +128,7 @@ def parse(museum):
     parser.add_argument("--only", action="append", choices=sorted(museum), metavar="NAME", help="this defect alone; may be repeated")
     parser.add_argument("--patch", metavar="FILE", help="instead of the museum's defects: a change as a unified diff (-p1), headers too")
     parser.add_argument("--quick", action="store_true", help="each defect with the one test that museum.json names")
+    parser.add_argument("--without", action="append", default=[], metavar="TEST", help="do not run this test; may be repeated")
     parser.add_argument("--inputs", type=int, metavar="N", help="random inputs of each fuzz harness (default: as CTest runs them)")
     parser.add_argument("--jobs", type=int, default=2, help="defects at the same time (default 2)")
     parser.add_argument("--update", action="store_true", help="write the table in docs/mutants.md and the tests of --quick")
@@ -172,7 +173,7 @@ def try_patch(build, finders, arguments):
 def prepare(museum, names, arguments):
     """The build and the tests that are to run, each of which passes without a defect."""
     build = planting.Build(arguments.build)
-    finders = build.finders(arguments.inputs)
+    finders = {name: finder for name, finder in build.finders(arguments.inputs).items() if name not in arguments.without}
     if arguments.quick:
         needed = {museum[name].get("finder") for name in names}
         if not needed <= set(finders):
