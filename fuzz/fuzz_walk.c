@@ -32,8 +32,11 @@
 #define RAM_SIZE       (UINT64_C(2) << 20)
 #define PAGE_MASK      UINT64_C(0xfff)
 
-/* Text takes longer than the access: mode bytes below the first ask for an explanation, those below the second for it as JSON. */
-enum { EXPLAINED = 8, EXPLAINED_JSON = 16 };
+/*
+ * Text takes longer than the access: mode bytes below the first ask for an explanation, those below the second for it as JSON.
+ * From the third on the access is also made with cached translations.
+ */
+enum { EXPLAINED = 8, EXPLAINED_JSON = 16, CACHED = 128 };
 enum { PROFILES = 4, SLOTS = 24, EPT_SLOT = 0, GUEST_SLOT = 5, DATA_SLOT = 16, SPECIAL_SLOT = 20 };
 
 /* The sub-page permission table, its root in the last slot that inputs overwrite but one. */
@@ -56,6 +59,7 @@ struct experiment {
     bool ept;
     unsigned ept_levels;
     struct vmxsim_vmcs vmcs;
+    uint32_t pkru;
     struct vmxsim_access access;
 };
 
@@ -172,7 +176,8 @@ static void decode_registers(struct vmxsim_fuzz_input *input, struct experiment 
     VMXSIM_VMCS(vmcs, GUEST_SS_ACCESS_RIGHTS) = 0xc093u | cpl << 5;
     for (unsigned i = 0; i < 4; i++)
         vmcs->value[VMXC_VMCS_ORDINAL_GUEST_PDPTE0 + i] = SLOT_HPA(GUEST_SLOT + 2) | 1;
-    vmxsim_cpu_set_pkru(experiment->machine->cpu, bits >> 16);
+    experiment->pkru = bits >> 16;
+    vmxsim_cpu_set_pkru(experiment->machine->cpu, experiment->pkru);
 }
 
 static void decode_access(struct vmxsim_fuzz_input *input, struct experiment *experiment)
@@ -301,7 +306,7 @@ static void access_again(const struct experiment *experiment, const struct vmxsi
 
 /* What has been written since the input began. */
 static struct written {
-    uint32_t count;
+    uint32_t count, compared;
     uint64_t hpa[RAM_SIZE / VMXC_PAGE_SIZE];
     uint8_t bytes[RAM_SIZE];
 } written;
@@ -316,23 +321,24 @@ static void copy_page(void *context, uint64_t hpa, const uint8_t *bytes)
 
 static void remember_memory(const struct experiment *experiment)
 {
-    written.count = 0;
+    written.count = written.compared = 0;
     vmxsim_fuzz_loop_written_pages(&experiment->machine->loop, copy_page, &written);
 }
 
 /* A page that was not written before is one that has been written now. */
 static void compare_page(void *context, uint64_t hpa, const uint8_t *bytes)
 {
-    const struct written *const before = context;
+    struct written *const before = context;
 
+    before->compared++;
     for (uint32_t i = 0; i < before->count; i++) {
         if (before->hpa[i] != hpa)
             continue;
         REQUIRE(memcmp(before->bytes + i * VMXC_PAGE_SIZE, bytes, VMXC_PAGE_SIZE) == 0,
-                "a second access changes page %#" PRIx64, hpa);
+                "another access changes page %#" PRIx64, hpa);
         return;
     }
-    REQUIRE(false, "a second access writes page %#" PRIx64, hpa);
+    REQUIRE(false, "another access writes page %#" PRIx64, hpa);
 }
 
 static void check_repetition(const struct experiment *experiment,
@@ -356,18 +362,77 @@ static void check_repetition(const struct experiment *experiment,
     access_again(experiment, outcome, "with all EPT rights");
 }
 
+/* ---- The machine of an input ---- */
+
+/* As the input makes it. False: the processor refuses the guest. */
+static bool prepare(struct vmxsim_fuzz_input *input, struct experiment *experiment, unsigned *mode)
+{
+    struct vmxsim_error error;
+
+    experiment->machine = machine_at(vmxsim_fuzz_below(input, PROFILES), &experiment->profile);
+    harness_next(&experiment->machine->loop);
+    *mode = (unsigned)vmxsim_fuzz_take(input, 1);
+    experiment->mode = (enum mode)(*mode % MODES);
+    if (experiment->mode == FIVE && !vmxsim_profile_features(experiment->profile)->la57)
+        experiment->mode = FOUR;
+    decode_controls(input, experiment);
+    decode_registers(input, experiment);
+    decode_access(input, experiment);
+    build_guest(experiment);
+    while (input->left > 0)
+        overwrite(input, experiment);
+    return vmxsim_cpu_load_guest(experiment->machine->cpu, &experiment->vmcs, &error) == VMXC_OK;
+}
+
+/* Once more, from the pages that it had written then. */
+static void prepare_again(const struct experiment *experiment, const struct written *prepared)
+{
+    const struct machine *const machine = experiment->machine;
+    struct vmxsim_error error;
+
+    harness_next(&experiment->machine->loop);
+    for (uint32_t i = 0; i < prepared->count; i++)
+        vmxsim_memory_write(machine->memory, prepared->hpa[i], prepared->bytes + i * VMXC_PAGE_SIZE,
+                            VMXC_PAGE_SIZE);
+    vmxsim_cpu_set_pkru(machine->cpu, experiment->pkru);
+    REQUIRE(vmxsim_cpu_load_guest(machine->cpu, &experiment->vmcs, &error) == VMXC_OK,
+            "the guest is refused now: %s", error.text);
+}
+
+/* ---- Cached translations ---- */
+
 enum { REPEATED = 3 };
 
-/* The same access again and again: what each comes to, and memory afterwards. */
-static struct vmxsim_digest repeat(const struct experiment *experiment,
-                                   struct vmxsim_outcome outcome[REPEATED])
+/* The same access again and again: what each comes to. */
+static void repeat(const struct experiment *experiment, struct vmxsim_outcome outcome[REPEATED])
 {
     for (unsigned i = 0; i < REPEATED; i++)
         REQUIRE(vmxsim_guest_access(experiment->machine->cpu, &experiment->access, &outcome[i],
                                     NULL) == VMXC_OK,
                 "the access is refused");
-    return vmxsim_memory_digest(experiment->machine->memory);
 }
+
+/* With an exact cache of translations everything comes to what it comes to without one. Ends with the machine prepared anew. */
+static void check_cached(const struct experiment *experiment)
+{
+    static struct vmxsim_outcome walked[REPEATED], cached[REPEATED];
+    static struct written prepared;
+
+    prepared.count = 0;
+    vmxsim_fuzz_loop_written_pages(&experiment->machine->loop, copy_page, &prepared);
+    repeat(experiment, walked);
+    remember_memory(experiment);
+    prepare_again(experiment, &prepared);
+    REQUIRE(vmxsim_cpu_set_tlb(experiment->machine->cpu, VMXSIM_TLB_EXACT) == VMXC_OK, "no TLB");
+    repeat(experiment, cached);
+    REQUIRE(memcmp(walked, cached, sizeof walked) == 0, "an access is served wrongly");
+    vmxsim_fuzz_loop_written_pages(&experiment->machine->loop, compare_page, &written);
+    REQUIRE(written.compared == written.count, "other pages are written");
+    prepare_again(experiment, &prepared);
+    REQUIRE(vmxsim_cpu_set_tlb(experiment->machine->cpu, VMXSIM_TLB_OFF) == VMXC_OK, "no way back");
+}
+
+/* ---- The experiment ---- */
 
 static void explain(const struct experiment *experiment, const struct vmxsim_outcome *outcome,
                     const struct vmxsim_trail *trail, bool json)
@@ -379,55 +444,18 @@ static void explain(const struct experiment *experiment, const struct vmxsim_out
     free(text);
 }
 
-/* The machine as the input has it, from the beginning. False: the model refuses the guest. */
-static bool prepare(struct vmxsim_fuzz_input input, struct experiment *experiment, unsigned *mode)
-{
-    struct vmxsim_error error;
-
-    *experiment = (struct experiment){.mode = NONE};
-    experiment->machine = machine_at(vmxsim_fuzz_below(&input, PROFILES), &experiment->profile);
-    harness_next(&experiment->machine->loop);
-    *mode = (unsigned)vmxsim_fuzz_take(&input, 1);
-    experiment->mode = (enum mode)(*mode % MODES);
-    if (experiment->mode == FIVE && !vmxsim_profile_features(experiment->profile)->la57)
-        experiment->mode = FOUR;
-    decode_controls(&input, experiment);
-    decode_registers(&input, experiment);
-    decode_access(&input, experiment);
-    build_guest(experiment);
-    while (input.left > 0)
-        overwrite(&input, experiment);
-    return vmxsim_cpu_load_guest(experiment->machine->cpu, &experiment->vmcs, &error) == VMXC_OK;
-}
-
-/* With an exact cache of translations everything comes to what it comes to without one. Ends with the machine prepared. */
-static void check_cached(struct vmxsim_fuzz_input input, struct experiment *experiment,
-                         unsigned *mode)
-{
-    static struct vmxsim_outcome walked[REPEATED], cached[REPEATED];
-    struct vmxsim_cpu *const cpu = experiment->machine->cpu;
-
-    const struct vmxsim_digest first = repeat(experiment, walked);
-    REQUIRE(prepare(input, experiment, mode), "the guest is refused");
-    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_EXACT) == VMXC_OK, "no TLB");
-    const struct vmxsim_digest second = repeat(experiment, cached);
-    REQUIRE(vmxsim_cpu_set_tlb(cpu, VMXSIM_TLB_OFF) == VMXC_OK, "no way back");
-    REQUIRE(memcmp(walked, cached, sizeof walked) == 0, "an access is served wrongly");
-    REQUIRE(first.low == second.low && first.high == second.high, "other flags or data");
-    REQUIRE(prepare(input, experiment, mode), "the guest is refused");
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct vmxsim_trail trail;
-    const struct vmxsim_fuzz_input input = {.next = data, .left = size};
-    struct experiment experiment;
+    struct vmxsim_fuzz_input input = {.next = data, .left = size};
+    struct experiment experiment = {.mode = NONE};
     struct vmxsim_outcome outcome;
     unsigned mode;
 
-    if (!prepare(input, &experiment, &mode))
+    if (!prepare(&input, &experiment, &mode))
         return 0;
-    check_cached(input, &experiment, &mode);
+    if (mode >= CACHED)
+        check_cached(&experiment);
     REQUIRE(vmxsim_guest_access(experiment.machine->cpu, &experiment.access, &outcome, &trail) ==
                 VMXC_OK,
             "the access is refused");
