@@ -261,7 +261,7 @@ void vmxsim_guest_describe(struct vmxsim_outcome *outcome, enum vmxc_instruction
 {
     const bool random = layout == VMXC_INSTRUCTION_LAYOUT_RANDOM;
 
-    if (layout == VMXC_INSTRUCTION_LAYOUT_NONE)
+    if (layout == VMXC_INSTRUCTION_LAYOUT_NONE || operands == NULL)
         return;
     outcome->instruction_info_defined = true;
     outcome->instruction_info = (uint32_t)information(layout, identity, operands);

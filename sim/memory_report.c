@@ -80,7 +80,7 @@ static size_t append_row(const struct label_count *row, char *buffer, size_t siz
 {
     /* Without room, C measures only: the null pointer is never written to. */
     const int length =
-        // cppcheck-suppress nullPointer
+        // cppcheck-suppress [nullPointer, ctunullpointer]
         snprintf(buffer, size, "%s: %" PRIu64 " frame%s, first 0x%" PRIx64 "\n", row->label,
                  row->frames, row->frames == 1 ? "" : "s", row->first_hpa);
     return length > 0 ? (size_t)length : 0;
