@@ -175,12 +175,13 @@ def shadow_vmcs(header, record):
 
 
 def null_stack(header, record):
-    """In an IA-32e mode guest a null selector makes SS as good as unusable."""
+    """In a guest in 64-bit mode a null selector makes SS as good as unusable."""
     if record["kind"] != "entry":
         return None
     fields = vectors.fields(header, record)
     access = fields.get(GUEST_SS_ACCESS, 0)
-    if not fields.get(ENTRY_CONTROLS, 0) >> 9 & 1 or fields.get(GUEST_SS, 0) & 0xFFFC or access & UNUSABLE:
+    is_64 = fields.get(ENTRY_CONTROLS, 0) >> 9 & 1 and fields.get(GUEST_CS_ACCESS, 0) >> 13 & 1
+    if not is_64 or fields.get(GUEST_SS, 0) & 0xFFFC or access & UNUSABLE:
         return None
     fields[GUEST_SS_ACCESS] = access | UNUSABLE
     case = {key: value for key, value in record.items() if key not in ("expect", "trace")}

@@ -227,6 +227,18 @@ class WithModel(unittest.TestCase):
         self.assertEqual([one.kind == verdicts.DEVIATES for one in judged],
                          [result == "engine_reset" for _, result in PENDING_DEBUG])
 
+    def test_a_null_stack_segment_passes_in_64_bit_mode_alone(self):
+        """What Bochs was seen to do with a bit of the base of SS too many: compatibility mode checks it."""
+        compatibility = {"0x680a": "0x100000000", "0x804": "0x0", "0x4816": "0xc09b"}
+        cases = [{"id": f"ss-{index}", "kind": "entry", "launch_state": "clear", "instruction": "vmlaunch",
+                  "memory": ["base", {}], "vmcs": ["long64", fields]}
+                 for index, fields in enumerate([compatibility, {**compatibility, "0x4816": "0xa09b"}])]
+        given = [FAILED, {"result": "entered"}]
+        fields = [vectors.fields(self.header, case) for case in cases]
+        self.assertEqual([one[0x4012] >> 9 & 1 for one in fields], [1, 1])
+        judged = verdicts.judge(self.model, self.header, "bochs", cases, given)
+        self.assertEqual([one.kind for one in judged], [verdicts.AGREES, verdicts.DEVIATES])
+
     def misled_fetch(self, address):
         """A fetch of VMCALL through an EPT entry that leads to this page."""
         return {"id": "misled", "kind": "access", "vmcs": ["unpaged32", {"0x681e": "0x7ffff100"}],
