@@ -266,7 +266,7 @@ static bool is_long_enough(uint64_t descriptor)
 /* Source: SDM, "Treatment of Task Switches": what is checked before the VM exit. */
 static bool check_task(struct arrival *arrival, uint32_t selector)
 {
-    uint64_t tss;
+    uint64_t tss = 0;
 
     if (selector & VMXC_SELECTOR_TI)
         return fault(arrival, VMXC_VECTOR_GP, selector & SELECTOR_NO_RPL);
@@ -358,7 +358,7 @@ static bool check_stack_segment(struct arrival *arrival, uint32_t selector)
 static bool choose_stack_32(struct arrival *arrival, struct stack *stack)
 {
     const uint32_t offset = TSS_STACKS + 8 * arrival->new_cpl;
-    uint64_t selector;
+    uint64_t selector = 0;
 
     if (arrival->new_cpl == arrival->walk.cpu->guest.cpl)
         return true;

@@ -261,7 +261,7 @@ void vmxsim_guest_describe(struct vmxsim_outcome *outcome, enum vmxc_instruction
 {
     const bool random = layout == VMXC_INSTRUCTION_LAYOUT_RANDOM;
 
-    if (layout == VMXC_INSTRUCTION_LAYOUT_NONE || operands == NULL)
+    if (layout == VMXC_INSTRUCTION_LAYOUT_NONE)
         return;
     outcome->instruction_info_defined = true;
     outcome->instruction_info = (uint32_t)information(layout, identity, operands);
@@ -339,6 +339,8 @@ static enum vmxc_status execute(struct walk *walk, const struct instruction *ins
                             instruction->word == WORD_ALWAYS ? VMXSIM_RULE_EXIT_UNCONDITIONAL
                                                              : VMXSIM_RULE_EXIT_CONTROL,
                             instruction->reason, 0);
+    if (operands == NULL)
+        return VMXC_OK;
     vmxsim_guest_describe(walk->outcome, instruction->layout, instruction->identity, operands);
     if (walk->outcome->instruction_info_defined)
         walk->outcome->instruction_info_undefined =
@@ -423,12 +425,11 @@ static bool loop_exceeds_window(struct vmxsim_cpu *cpu, uint64_t tsc)
 enum vmxc_status vmxsim_guest_pause(struct vmxsim_cpu *cpu, uint64_t tsc,
                                     struct vmxsim_outcome *outcome)
 {
-    static const struct vmxsim_operands no_operands = {.register_form = false};
     struct walk walk;
 
     VMXC_TRY(vmxsim_guest_begin(&walk, cpu, outcome));
     if (!is_timed_pause(cpu))
-        return execute(&walk, &instructions[VMXSIM_INSTRUCTION_PAUSE], &no_operands);
+        return execute(&walk, &instructions[VMXSIM_INSTRUCTION_PAUSE], NULL);
     if (cpu->pause_loop.started && tsc < cpu->pause_loop.last)
         return VMXC_INVALID_INPUT;
     if (!loop_exceeds_window(cpu, tsc))

@@ -117,7 +117,7 @@ struct vmxsim_tlb_stats vmxsim_cpu_tlb_stats(const struct vmxsim_cpu *cpu)
     if (!tlb_is_on(cpu))
         return stats;
     stats = cpu->tlb->stats;
-    for (size_t i = 0; i < TLB_SETS * TLB_WAYS; i++)
+    for (size_t i = 0; i < TLB_MAPPINGS; i++)
         stats.mappings += exists(cpu->tlb, &cpu->tlb->mapping[i]);
     return stats;
 }
@@ -250,7 +250,7 @@ static size_t count_of(const struct vmxsim_tlb *tlb)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < TLB_SETS * TLB_WAYS; i++)
+    for (size_t i = 0; i < TLB_MAPPINGS; i++)
         count += exists(tlb, &tlb->mapping[i]);
     return count;
 }
@@ -266,7 +266,7 @@ static enum vmxc_status keep(struct vmxsim_tlb *tlb)
     tlb->kept = malloc(count * sizeof *tlb->kept);
     if (tlb->kept == NULL)
         return VMXC_NO_MEMORY;
-    for (size_t i = 0; i < TLB_SETS * TLB_WAYS; i++) {
+    for (size_t i = 0; i < TLB_MAPPINGS; i++) {
         if (exists(tlb, &tlb->mapping[i]))
             tlb->kept[tlb->kept_count++] =
                 (struct tlb_kept){.place = i, .mapping = tlb->mapping[i]};
@@ -319,7 +319,7 @@ enum vmxc_status vmxsim_tlb_clone(const struct vmxsim_cpu *cpu, struct vmxsim_cp
     if (!tlb_is_lazy(cpu))
         return VMXC_OK;
     clone->tlb->victim = tlb->victim;
-    for (size_t i = 0; i < TLB_SETS * TLB_WAYS; i++) {
+    for (size_t i = 0; i < TLB_MAPPINGS; i++) {
         if (exists(tlb, &tlb->mapping[i]))
             put(clone->tlb, i, &tlb->mapping[i]);
     }

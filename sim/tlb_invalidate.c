@@ -50,7 +50,7 @@ static void drop(struct vmxsim_tlb *tlb, enum tlb_rule rule, const struct tlb_ta
                  uint64_t address)
 {
     tlb->stamp++;
-    for (size_t i = 0; i < TLB_SETS * TLB_WAYS; i++) {
+    for (size_t i = 0; i < TLB_MAPPINGS; i++) {
         struct tlb_mapping *const mapping = &tlb->mapping[i];
         if (mapping->generation == tlb->generation && (rules[rule].kinds >> mapping->kind & 1) &&
             agrees(mapping, rules[rule].agreement, tags, address))

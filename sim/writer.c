@@ -151,7 +151,7 @@ static void quote(struct vmxsim_text *text, const char *string)
 static void new_line(struct vmxsim_writer *writer)
 {
     append(&writer->text, "\n", 1);
-    append_spaces(&writer->text, 2 * writer->depth);
+    append_spaces(&writer->text, (size_t)2 * writer->depth);
 }
 
 /* What stands before a value: the comma, the line, the key. */

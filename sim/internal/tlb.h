@@ -31,6 +31,7 @@ enum {
     TLB_FAST = 512,
     TLB_SETS = 256,
     TLB_WAYS = 4,
+    TLB_MAPPINGS = TLB_SETS * TLB_WAYS,
     TLB_STEPS = 35, /* entries of a 5 x 5-level walk */
 };
 

@@ -45,8 +45,8 @@ def clang_tidy(names, build):
 
 
 def cppcheck(names, _build):
-    tool = need_tool("cppcheck")
-    return [[tool, *CPPCHECK, name] for name in names]
+    """All in one: it looks into the functions of other files."""
+    return [[need_tool("cppcheck"), *CPPCHECK, "-j", str(os.cpu_count()), *names]]
 
 
 def analyzer(names, _build):
@@ -80,7 +80,7 @@ def main():
     commands = TOOLS[arguments.tool](names, arguments.build)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         answers = list(pool.map(run, commands))
-    offenders = [line for name, (said, failed) in zip(names, answers) for line in judge(name, said, failed)]
+    offenders = [line for command, (said, failed) in zip(commands, answers) for line in judge(command[-1], said, failed)]
     offenders = sorted(set(offenders))
     if offenders and not is_judged(arguments.tool, commands[0][0]):
         print("\n".join(offenders))
