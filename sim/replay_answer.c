@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a case came to on the model, in the words of `expect`: the counterpart of the comparison, for recording. A
- * failure to allocate sticks as a NULL answer.
+ * What a case came to on the model, in the words of `expect`: the counterpart of the comparison, for recording. Without
+ * host memory the answer is NULL, or lacks a member that jansson had none for (CAVEATS.md).
  */
 #include "internal/deliver.h"
 #include "internal/replay.h"
@@ -26,13 +26,13 @@ json_t *vmxsim_hex(uint64_t value)
     return json_sprintf("0x%" PRIx64, value);
 }
 
-static void add_hex(json_t *object, const char *key, bool exists, uint64_t value)
+void vmxsim_add_hex(json_t *object, const char *key, bool exists, uint64_t value)
 {
     if (exists)
         (void)json_object_set_new(object, key, vmxsim_hex(value));
 }
 
-static void add_number(json_t *object, const char *key, bool exists, uint64_t value)
+void vmxsim_add_number(json_t *object, const char *key, bool exists, uint64_t value)
 {
     if (exists)
         (void)json_object_set_new(object, key, json_integer((json_int_t)value));
@@ -143,13 +143,14 @@ static json_t *exit_of(const struct vmxsim_outcome *outcome)
                      outcome->exit_reason == VMXC_EXIT_REASON_EPT_MISCONFIGURATION;
     json_t *const exit = result_named("exit");
 
-    add_number(exit, "exit_reason", true, outcome->exit_reason);
-    add_hex(exit, "qualification", outcome->qualification_defined, outcome->qualification);
-    add_hex(exit, "guest_physical", ept && outcome->guest_physical_valid, outcome->guest_physical);
-    add_hex(exit, "guest_linear", ept && outcome->guest_linear_valid, outcome->guest_linear);
-    add_hex(exit, "intr_info", event, outcome->interruption_info);
-    add_hex(exit, "intr_error_code", event && outcome->has_error_code,
-            outcome->interruption_error_code);
+    vmxsim_add_number(exit, "exit_reason", true, outcome->exit_reason);
+    vmxsim_add_hex(exit, "qualification", outcome->qualification_defined, outcome->qualification);
+    vmxsim_add_hex(exit, "guest_physical", ept && outcome->guest_physical_valid,
+                   outcome->guest_physical);
+    vmxsim_add_hex(exit, "guest_linear", ept && outcome->guest_linear_valid, outcome->guest_linear);
+    vmxsim_add_hex(exit, "intr_info", event, outcome->interruption_info);
+    vmxsim_add_hex(exit, "intr_error_code", event && outcome->has_error_code,
+                   outcome->interruption_error_code);
     return exit;
 }
 
@@ -157,9 +158,9 @@ static json_t *exception_of(const struct vmxsim_outcome *outcome)
 {
     json_t *const exception = result_named("guest_exception");
 
-    add_number(exception, "vector", true, outcome->vector);
-    add_hex(exception, "error_code", outcome->has_error_code, outcome->error_code);
-    add_hex(exception, "cr2", outcome->vector == VMXC_VECTOR_PF, outcome->cr2);
+    vmxsim_add_number(exception, "vector", true, outcome->vector);
+    vmxsim_add_hex(exception, "error_code", outcome->has_error_code, outcome->error_code);
+    vmxsim_add_hex(exception, "cr2", outcome->vector == VMXC_VECTOR_PF, outcome->cr2);
     return exception;
 }
 
@@ -171,13 +172,13 @@ static void add_guest_register(const struct vmxsim_vector_file *file, json_t *an
     uint64_t value = 0;
     const bool known = vmxsim_guest_get(file->cpu, encoding, &value) == VMXC_OK;
 
-    add_hex(answer, key, known, value);
+    vmxsim_add_hex(answer, key, known, value);
 }
 
 static void add_completion(const struct vmxsim_vector_file *file, json_t *answer,
                            const json_t *instruction, const struct vmxsim_outcome *outcome)
 {
-    add_hex(answer, "value", vmxsim_reads_register(instruction), outcome->value);
+    vmxsim_add_hex(answer, "value", vmxsim_reads_register(instruction), outcome->value);
     add_guest_register(file, answer, "cr0", VMXC_VMCS_GUEST_CR0);
     add_guest_register(file, answer, "cr3", VMXC_VMCS_GUEST_CR3);
     add_guest_register(file, answer, "cr4", VMXC_VMCS_GUEST_CR4);
@@ -189,14 +190,14 @@ static void add_exit_of_instruction(json_t *answer, uint64_t length,
 {
     json_t *const open = json_object();
 
-    add_number(answer, "instruction_length", vmxsim_exit_has_length(outcome), length);
-    add_hex(answer, "instruction_info", outcome->instruction_info_defined,
-            outcome->instruction_info);
-    add_hex(answer, "guest_linear", outcome->guest_linear_valid, outcome->guest_linear);
-    add_hex(open, "instruction_info", outcome->instruction_info_undefined != 0,
-            outcome->instruction_info_undefined);
-    add_hex(open, "qualification", outcome->qualification_undefined != 0,
-            outcome->qualification_undefined);
+    vmxsim_add_number(answer, "instruction_length", vmxsim_exit_has_length(outcome), length);
+    vmxsim_add_hex(answer, "instruction_info", outcome->instruction_info_defined,
+                   outcome->instruction_info);
+    vmxsim_add_hex(answer, "guest_linear", outcome->guest_linear_valid, outcome->guest_linear);
+    vmxsim_add_hex(open, "instruction_info", outcome->instruction_info_undefined != 0,
+                   outcome->instruction_info_undefined);
+    vmxsim_add_hex(open, "qualification", outcome->qualification_undefined != 0,
+                   outcome->qualification_undefined);
     if (json_object_size(open) != 0)
         (void)json_object_set(answer, "open", open);
     json_decref(open);
@@ -308,8 +309,8 @@ static void add_memory(struct vmxsim_vector_file *file, json_t *answer,
     if (outcome->kind != VMXSIM_OUTCOME_COMPLETE)
         open = vmxsim_open_of(file, outcome, type, trail, &log_open);
     if (!log_open) {
-        add_number(answer, "pml_index", logs_pages(&file->entry_vmcs),
-                   vmxsim_cpu_pml_index(file->cpu));
+        vmxsim_add_number(answer, "pml_index", logs_pages(&file->entry_vmcs),
+                          vmxsim_cpu_pml_index(file->cpu));
         (void)json_object_set_new(answer, "memory", changes_of(file));
     }
     if (open != NULL)
@@ -356,13 +357,13 @@ static json_t *arrival_of(const struct delivery *delivery)
 {
     json_t *const answer = result_named("delivered");
 
-    add_hex(answer, "rip", true, delivery->rip);
-    add_hex(answer, "rsp", true, delivery->rsp);
-    add_hex(answer, "rflags", true, delivery->rflags);
-    add_hex(answer, "cs", true, delivery->cs);
-    add_hex(answer, "ss", true, delivery->ss);
-    add_hex(answer, "interruptibility", true, delivery->interruptibility);
-    add_hex(answer, "cr2", true, delivery->cr2);
+    vmxsim_add_hex(answer, "rip", true, delivery->rip);
+    vmxsim_add_hex(answer, "rsp", true, delivery->rsp);
+    vmxsim_add_hex(answer, "rflags", true, delivery->rflags);
+    vmxsim_add_hex(answer, "cs", true, delivery->cs);
+    vmxsim_add_hex(answer, "ss", true, delivery->ss);
+    vmxsim_add_hex(answer, "interruptibility", true, delivery->interruptibility);
+    vmxsim_add_hex(answer, "cr2", true, delivery->cr2);
     return answer;
 }
 
@@ -371,9 +372,10 @@ static json_t *exit_on_the_way(const struct delivery *delivery,
 {
     json_t *const answer = exit_of(outcome);
 
-    add_hex(answer, "vectoring_info", true, delivery->vectoring_info);
-    add_hex(answer, "vectoring_error_code", delivery->vectoring_info & VMXC_INTERRUPTION_ERROR_CODE,
-            delivery->vectoring_error_code);
+    vmxsim_add_hex(answer, "vectoring_info", true, delivery->vectoring_info);
+    vmxsim_add_hex(answer, "vectoring_error_code",
+                   delivery->vectoring_info & VMXC_INTERRUPTION_ERROR_CODE,
+                   delivery->vectoring_error_code);
     return answer;
 }
 

@@ -340,18 +340,6 @@ static bool compare(const struct step *step, const struct step_outcome *outcome)
 
 /* ---- Recording ---- */
 
-static void add_number(json_t *object, const char *key, bool exists, uint64_t value)
-{
-    if (exists)
-        (void)json_object_set_new(object, key, json_integer((json_int_t)value));
-}
-
-static void add_hex(json_t *object, const char *key, bool exists, uint64_t value)
-{
-    if (exists)
-        (void)json_object_set_new(object, key, vmxsim_hex(value));
-}
-
 /* The step's outcome as an element of `expect`. A value exists only where the step succeeds. */
 static json_t *record(const struct step_outcome *outcome)
 {
@@ -359,13 +347,13 @@ static json_t *record(const struct step_outcome *outcome)
     json_t *const object = json_object();
 
     (void)json_object_set_new(object, "status", json_string(outcome->status));
-    add_number(object, "error", result->kind == VMXSIM_INSN_FAIL_VALID, result->error);
-    add_number(object, "vector", result->kind == VMXSIM_INSN_EXCEPTION, result->vector);
-    add_hex(object, "error_code", result->has_error_code, result->error_code);
-    add_hex(object, "value", outcome->has_value && result->kind == VMXSIM_INSN_SUCCEEDED,
-            result->value);
-    add_number(object, "exit_reason", outcome->has_exit_reason, result->exit_reason);
-    add_hex(object, "qualification", outcome->has_qualification, result->qualification);
+    vmxsim_add_number(object, "error", result->kind == VMXSIM_INSN_FAIL_VALID, result->error);
+    vmxsim_add_number(object, "vector", result->kind == VMXSIM_INSN_EXCEPTION, result->vector);
+    vmxsim_add_hex(object, "error_code", result->has_error_code, result->error_code);
+    vmxsim_add_hex(object, "value", outcome->has_value && result->kind == VMXSIM_INSN_SUCCEEDED,
+                   result->value);
+    vmxsim_add_number(object, "exit_reason", outcome->has_exit_reason, result->exit_reason);
+    vmxsim_add_hex(object, "qualification", outcome->has_qualification, result->qualification);
     return object;
 }
 

@@ -302,6 +302,10 @@ void vmxsim_access_run_free(struct vmxsim_access_run *run);
 
 /* ---- Recording ---- */
 
+/* A member that may exist. */
+void vmxsim_add_hex(json_t *object, const char *key, bool exists, uint64_t value);
+void vmxsim_add_number(json_t *object, const char *key, bool exists, uint64_t value);
+
 /* Replaces file->answer; NULL is a failure that ends the recording. */
 void vmxsim_answer(struct vmxsim_vector_file *file, json_t *answer);
 
