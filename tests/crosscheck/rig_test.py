@@ -337,7 +337,8 @@ class Command(unittest.TestCase):
             path = os.path.join(folder, "rules.json")
             done = self.run_rig("--generate", "3", "--count", "entry=20", "--rule-counts", path)
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertIn("rules of VM entry hit alone: 20 of 237", done.stdout)
+            # Three of the first twenty cases are about deviations: they break no rule, or several.
+            self.assertIn("rules of VM entry hit alone: 17 of 237", done.stdout)
             with open(path, encoding="utf-8") as stream:
                 counts = json.load(stream)
             self.assertEqual((counts["entries"], counts["seed"], len(counts["rules"])), (20, 3, 20))

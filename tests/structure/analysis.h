@@ -8,6 +8,7 @@
 
 #include "vmxsim/error.h"
 
-#define vmxsim_error_set(error, code, ...) ((void)(vmxsim_error_set)(error, code, __VA_ARGS__), (code))
+#define vmxsim_error_set(error, code, ...) \
+    ((void)(vmxsim_error_set)(error, code, __VA_ARGS__), (code))
 
 #endif
