@@ -323,7 +323,7 @@ static bool check_many(struct space_check *check)
 {
     enum { MOST = 64 };
     const struct shadow *shadow = check->shadow;
-    vmxc_gpa_t gpas[MOST];
+    vmxc_gpa_t gpas[MOST] = {0};
     enum vmxc_status statuses[MOST];
     struct vmxc_ept_mapping mappings[MOST], one;
     size_t count = 0, mapped = 0;
