@@ -74,16 +74,18 @@ bool vmxsim_cpu_accepts_msr(const struct vmxsim_cpu *cpu, uint32_t msr, uint64_t
 {
     const uint64_t cr0 = in_guest(cpu) ? cpu->guest.cr0 : cpu->root.cr0;
     const uint64_t efer = in_guest(cpu) ? cpu->guest.efer : cpu->root.efer;
-    struct vmxsim_vmcs state = {.value[VMXC_VMCS_ORDINAL_GUEST_CR0] = cr0};
+    struct vmxsim_vmcs state; /* the two fields that WRMSR depends on */
     const struct vmxsim_entry_input input = {.vmcs = &state, .profile = cpu->profile};
-    struct entry_check check = {.input = &input, .features = vmxsim_profile_features(cpu->profile)};
+    struct entry_check check;
 
-    if (efer & VMXC_EFER_LME)
-        VMXSIM_VMCS(&state, VM_ENTRY_CONTROLS) = VMXC_ENTRY_IA32E_MODE_GUEST;
     if (is_written_in_smm_only(msr))
         return false;
     if (msr == VMXC_MSR_FEATURE_CONTROL && feature_control_is_locked(cpu))
         return false;
+    VMXSIM_VMCS(&state, GUEST_CR0) = cr0;
+    VMXSIM_VMCS(&state, VM_ENTRY_CONTROLS) =
+        (efer & VMXC_EFER_LME) ? VMXC_ENTRY_IA32E_MODE_GUEST : 0;
+    start_check(&check, &input, NULL);
     return wrmsr_succeeds(&check, msr, value);
 }
 

@@ -21,7 +21,7 @@ static void record_violation(struct entry_check *check)
     report->violation[report->violation_count++] = *violation;
 }
 
-void end_rule(struct entry_check *check)
+void end_rule(struct entry_check *check, enum vmxsim_entry_rule next)
 {
     struct vmxsim_entry_report *report = check->report;
 
@@ -36,6 +36,8 @@ void end_rule(struct entry_check *check)
     check->missing = false;
     check->violated = false;
     check->field_count = 0;
+    check->to_end = check->may_note;
+    check->noting = check->may_note && (check->to_note[next / 64] >> (next % 64) & 1);
 }
 
 /* The field at fault comes first among those the rule looked at; it takes a place if there were too many. */
@@ -62,7 +64,7 @@ static void add_change(struct entry_check *check, struct entry_fault fault)
         place++;
     if (place < violation->change_count) {
         change[place].value ^=
-            fault.offending & ~(change[place].value ^ check->input->vmcs->value[fault.ordinal]);
+            fault.offending & ~(change[place].value ^ check->vmcs->value[fault.ordinal]);
     } else if (place < VMXSIM_ENTRY_MAX_CHANGES) {
         change[place] =
             (struct vmxsim_entry_change){.ordinal = fault.ordinal, .value = fault.value};
@@ -78,6 +80,7 @@ void violated_with(struct entry_check *check, struct entry_fault fault, uint64_t
     const bool remediable =
         fault.ordinal != NO_FIELD && (!check->violated || check->violation.change_count != 0);
 
+    check->to_end = true;
     if (!check->violated) {
         check->violated = true;
         move_to_front(check, fault.ordinal);
@@ -101,6 +104,7 @@ static void note_missing(struct entry_check *check, uint16_t ordinal)
 {
     if (check->missing)
         return;
+    check->to_end = true;
     check->missing = true;
     check->missing_ordinal = ordinal;
 }
@@ -209,53 +213,12 @@ struct entry_fault no_single_field(void)
     return (struct entry_fault){.ordinal = NO_FIELD};
 }
 
-/* ---- What a field must be ---- */
-
-void must_equal(struct entry_check *check, uint16_t ordinal, uint64_t nearest)
+void must_change(struct entry_check *check, uint16_t ordinal, uint64_t nearest)
 {
-    if (value(check, ordinal) != nearest)
-        violated(check, change_to(check, ordinal, nearest));
-}
-
-void must_lack(struct entry_check *check, uint16_t ordinal, uint64_t bits)
-{
-    must_equal(check, ordinal, value(check, ordinal) & ~bits);
-}
-
-void must_have(struct entry_check *check, uint16_t ordinal, uint64_t bits)
-{
-    must_equal(check, ordinal, value(check, ordinal) | bits);
-}
-
-void must_be_canonical(struct entry_check *check, uint16_t ordinal)
-{
-    must_equal(check, ordinal, nearest_canonical(check, value(check, ordinal)));
+    violated(check, change_to(check, ordinal, nearest));
 }
 
 /* ---- Rules of a common shape ---- */
-
-void require_allowed(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                     uint64_t must_be_1, uint64_t may_be_1)
-{
-    rule(check, id);
-    const uint64_t current = value(check, ordinal);
-    const uint64_t nearest = (current | must_be_1) & may_be_1;
-
-    if (current != nearest)
-        violated(check, change_to(check, ordinal, nearest));
-}
-
-void require_zero(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                  uint64_t bits)
-{
-    require_allowed(check, id, ordinal, 0, ~bits);
-}
-
-void require_set(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                 uint64_t bits)
-{
-    require_allowed(check, id, ordinal, bits, UINT64_MAX);
-}
 
 void require_capable(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
                      uint32_t msr, uint32_t true_msr)
@@ -287,30 +250,6 @@ void require_msr_list(struct entry_check *check, enum vmxsim_entry_rule address_
     (void)value(check, count);
     if (last & check->beyond_width)
         violated(check, change_to(check, count, (room + 1) / entry_size));
-}
-
-bool is_canonical(const struct entry_check *check, uint64_t address)
-{
-    return nearest_canonical(check, address) == address;
-}
-
-uint64_t sign_extended(uint64_t address, unsigned int width)
-{
-    const uint64_t sign = VMXC_BIT(width - 1);
-    const uint64_t upper = ~UINT64_C(0) << (width - 1);
-
-    return (address & sign) ? address | upper : address & ~upper;
-}
-
-uint64_t nearest_canonical(const struct entry_check *check, uint64_t address)
-{
-    return sign_extended(address, check->features->linear_width);
-}
-
-void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal)
-{
-    rule(check, id);
-    must_be_canonical(check, ordinal);
 }
 
 /* ---- The whole ---- */
@@ -349,6 +288,37 @@ static void (*const sections[])(struct entry_check *) = {
     vmxsim_entry_check_guest_pdptes,   vmxsim_entry_check_msr_load,
 };
 
+void start_check(struct entry_check *check, const struct vmxsim_entry_input *input,
+                 struct vmxsim_entry_report *report)
+{
+    check->input = input;
+    check->vmcs = input->vmcs;
+    check->features = vmxsim_profile_features(input->profile);
+    check->report = report;
+    check->beyond_width = beyond_width(check);
+    check->may_note = check->noting = check->to_end = false;
+    memset(check->to_note, 0, sizeof(check->to_note));
+    check->current = VMXSIM_ENTRY_RULE_COUNT;
+    check->violated = check->missing = false;
+    check->field_count = 0;
+}
+
+/* From the next rule on, the fields are noted that the rules in to_note look at. */
+static void start_noting(struct entry_check *check)
+{
+    check->may_note = check->to_end = true;
+    memset(check->seen, 0, sizeof(check->seen));
+    memset(check->field, 0, sizeof(check->field));
+    memset(&check->violation, 0, sizeof(check->violation));
+}
+
+static void go_through(struct entry_check *check, void (*section)(struct entry_check *))
+{
+    section(check);
+    if (check->to_end)
+        end_rule(check, VMXSIM_ENTRY_RULE_COUNT);
+}
+
 /*
  * Which fields a rule looked at matters only if there is something to say of the rule, or if fields may be unknown.
  * Most rules hold: nothing is noted at first, and a section that fails is gone through again, its failures noted.
@@ -358,28 +328,26 @@ static void check_section(struct entry_check *check, void (*section)(struct entr
     struct vmxsim_entry_report *report = check->report;
     const unsigned violations = report->violation_count, undecided = report->undecided_count;
 
-    section(check);
-    end_rule(check);
+    go_through(check, section);
     if (check->input->known ||
         (report->violation_count == violations && report->undecided_count == undecided))
         return;
     report->violation_count = violations;
     report->undecided_count = undecided;
-    section(check);
-    end_rule(check);
+    start_noting(check);
+    go_through(check, section);
+    check->may_note = check->noting = check->to_end = false;
 }
 
 void vmxsim_entry_check(const struct vmxsim_entry_input *input, struct vmxsim_entry_report *report)
 {
-    struct entry_check check = {
-        .input = input,
-        .features = vmxsim_profile_features(input->profile),
-        .report = report,
-        .current = VMXSIM_ENTRY_RULE_COUNT,
-    };
+    struct entry_check check;
 
-    check.beyond_width = beyond_width(&check);
-    memset(check.to_note, input->known ? 0xff : 0, sizeof(check.to_note));
+    start_check(&check, input, report);
+    if (input->known) {
+        memset(check.to_note, 0xff, sizeof(check.to_note));
+        start_noting(&check);
+    }
     report->violation_count = 0;
     report->undecided_count = 0;
     for (size_t i = 0; i < COUNT_OF(sections); i++)

@@ -44,6 +44,12 @@ static bool counts(struct entry_check *check, const struct segment *segment)
     return segment == &segments[CS] || is_usable(check, segment);
 }
 
+/* Those of segments[] that the rules on access rights apply to: the first so many, and none of a virtual-8086 guest. */
+static unsigned with_rights(struct entry_check *check)
+{
+    return virtual_8086(check) ? 0 : SEGMENT_COUNT;
+}
+
 static uint64_t rpl(struct entry_check *check, const struct segment *segment)
 {
     return VMXC_FIELD_GET(value(check, segment->selector), VMXC_SELECTOR_RPL);
@@ -114,24 +120,34 @@ static void check_virtual_8086_bases(struct entry_check *check)
     must_equal_all(check, base, expected);
 }
 
-static void check_virtual_8086(struct entry_check *check)
+static void check_virtual_8086_limits(struct entry_check *check)
 {
-    uint16_t limit[SEGMENT_COUNT], rights[SEGMENT_COUNT];
-    uint64_t expected_limit[SEGMENT_COUNT], expected_rights[SEGMENT_COUNT];
+    uint16_t limit[SEGMENT_COUNT];
+    uint64_t expected[SEGMENT_COUNT];
 
+    rule(check, VMXSIM_ENTRY_SEG_V86_LIMIT);
+    if (!virtual_8086(check))
+        return;
     for (unsigned i = 0; i < SEGMENT_COUNT; i++) {
         limit[i] = segments[i].limit;
-        expected_limit[i] = VMXC_SEGMENT_LIMIT_VIRTUAL_8086;
-        rights[i] = segments[i].rights;
-        expected_rights[i] = VMXC_SEGMENT_RIGHTS_VIRTUAL_8086;
+        expected[i] = VMXC_SEGMENT_LIMIT_VIRTUAL_8086;
     }
-    rule(check, VMXSIM_ENTRY_SEG_V86_LIMIT);
-    if (virtual_8086(check))
-        must_equal_all(check, limit, expected_limit);
+    must_equal_all(check, limit, expected);
+}
+
+static void check_virtual_8086_rights(struct entry_check *check)
+{
+    uint16_t rights[SEGMENT_COUNT];
+    uint64_t expected[SEGMENT_COUNT];
 
     rule(check, VMXSIM_ENTRY_SEG_V86_AR);
-    if (virtual_8086(check))
-        must_equal_all(check, rights, expected_rights);
+    if (!virtual_8086(check))
+        return;
+    for (unsigned i = 0; i < SEGMENT_COUNT; i++) {
+        rights[i] = segments[i].rights;
+        expected[i] = VMXC_SEGMENT_RIGHTS_VIRTUAL_8086;
+    }
+    must_equal_all(check, rights, expected);
 }
 
 /* ---- Base addresses ---- */
@@ -192,13 +208,13 @@ static void check_ss_type(struct entry_check *check)
 static void check_data_types(struct entry_check *check)
 {
     rule(check, VMXSIM_ENTRY_SEG_DATA_ACCESSED);
-    for (unsigned i = DS; !virtual_8086(check) && i <= GS; i++) {
+    for (unsigned i = DS, end = with_rights(check); i < end; i++) {
         if (is_usable(check, &segments[i]))
             must_have(check, segments[i].rights, VMXC_SEGMENT_ACCESSED);
     }
 
     rule(check, VMXSIM_ENTRY_SEG_DATA_READABLE);
-    for (unsigned i = DS; !virtual_8086(check) && i <= GS; i++) {
+    for (unsigned i = DS, end = with_rights(check); i < end; i++) {
         if (is_usable(check, &segments[i]) && (type(check, &segments[i]) & VMXC_SEGMENT_CODE))
             must_have(check, segments[i].rights, VMXC_SEGMENT_READABLE);
     }
@@ -213,7 +229,7 @@ static void require_rights(struct entry_check *check, enum vmxsim_entry_rule cs_
         must_have(check, segments[CS].rights, bits);
 
     rule(check, others_rule);
-    for (unsigned i = SS; !virtual_8086(check) && i <= GS; i++) {
+    for (unsigned i = SS, end = with_rights(check); i < end; i++) {
         if (is_usable(check, &segments[i]))
             must_have(check, segments[i].rights, bits);
     }
@@ -277,7 +293,7 @@ static void check_data_dpl(struct entry_check *check)
 static void check_reserved_rights(struct entry_check *check)
 {
     rule(check, VMXSIM_ENTRY_SEG_RSVD);
-    for (unsigned i = CS; !virtual_8086(check) && i <= GS; i++) {
+    for (unsigned i = CS, end = with_rights(check); i < end; i++) {
         if (counts(check, &segments[i]))
             must_lack(check, segments[i].rights, VMXC_SEGMENT_RESERVED);
     }
@@ -291,13 +307,13 @@ static void check_reserved_rights(struct entry_check *check)
 static void check_granularity(struct entry_check *check)
 {
     rule(check, VMXSIM_ENTRY_SEG_G_LOW);
-    for (unsigned i = CS; !virtual_8086(check) && i <= GS; i++) {
+    for (unsigned i = CS, end = with_rights(check); i < end; i++) {
         if (counts(check, &segments[i]))
             must_allow_byte_limit(check, &segments[i]);
     }
 
     rule(check, VMXSIM_ENTRY_SEG_G_HIGH);
-    for (unsigned i = CS; !virtual_8086(check) && i <= GS; i++) {
+    for (unsigned i = CS, end = with_rights(check); i < end; i++) {
         if (counts(check, &segments[i]))
             must_allow_page_limit(check, &segments[i]);
     }
@@ -326,7 +342,8 @@ void check_guest_segments(struct entry_check *check)
 {
     check_selectors(check);
     check_bases(check);
-    check_virtual_8086(check);
+    check_virtual_8086_limits(check);
+    check_virtual_8086_rights(check);
     check_cs_type(check);
     check_ss_type(check);
     check_data_types(check);

@@ -5,36 +5,21 @@
  */
 #include "internal/entry_segments.h"
 
-#define LIMIT_LOW  VMXC_BITS(11, 0)
-#define LIMIT_HIGH VMXC_BITS(31, 20)
-
 static const struct segment ldtr = SEGMENT(LDTR), tr = SEGMENT(TR);
 
 /* ---- Granularity, for all segments ---- */
 
-void must_allow_byte_limit(struct entry_check *check, const struct segment *segment)
+void refuse_byte_limit(struct entry_check *check, const struct segment *segment)
 {
-    const uint64_t limit = value(check, segment->limit);
-
-    if ((limit & LIMIT_LOW) == LIMIT_LOW)
-        return;
-    if (!(value(check, segment->rights) & VMXC_SEGMENT_G))
-        return;
-    if (limit & LIMIT_HIGH) /* needs G = 1 */
+    if (value(check, segment->limit) & LIMIT_HIGH) /* needs G = 1 */
         must_have(check, segment->limit, LIMIT_LOW);
     else
         must_lack(check, segment->rights, VMXC_SEGMENT_G);
 }
 
-void must_allow_page_limit(struct entry_check *check, const struct segment *segment)
+void refuse_page_limit(struct entry_check *check, const struct segment *segment)
 {
-    const uint64_t limit = value(check, segment->limit);
-
-    if (!(limit & LIMIT_HIGH))
-        return;
-    if (value(check, segment->rights) & VMXC_SEGMENT_G)
-        return;
-    if ((limit & LIMIT_LOW) == LIMIT_LOW)
+    if ((value(check, segment->limit) & LIMIT_LOW) == LIMIT_LOW)
         must_have(check, segment->rights, VMXC_SEGMENT_G);
     else /* needs G = 0 */
         must_lack(check, segment->limit, LIMIT_HIGH);

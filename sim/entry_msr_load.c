@@ -31,7 +31,7 @@ static uint64_t recommended_count(const struct entry_check *check)
 /* Entries to look at: none if the list is not where a list can be, which is a rule on the VM-entry controls. */
 static uint64_t readable_count(struct entry_check *check)
 {
-    const uint64_t count = value(check, COUNT), limit = recommended_count(check);
+    const uint64_t count = value(check, COUNT);
 
     if (count == 0 || !holds(check))
         return 0;
@@ -39,6 +39,7 @@ static uint64_t readable_count(struct entry_check *check)
     if (!holds(check) || (first & (ALIGNMENT | check->beyond_width)) ||
         (last & check->beyond_width) || last < first)
         return 0;
+    const uint64_t limit = recommended_count(check);
     return count < limit ? count : limit;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "internal/msr_switch.h"
 
+#include "internal/profile.h"
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/msr.h"
 
@@ -54,11 +55,6 @@ static bool is_on(uint64_t controls, uint64_t mask)
     return mask == ALWAYS || (controls & mask);
 }
 
-static bool has_field(const struct vmxsim_cpu *cpu, uint16_t ordinal)
-{
-    return vmxsim_profile_has_field(cpu->profile, vmxsim_vmcs_encoding(ordinal));
-}
-
 enum vmxc_status vmxsim_msr_switch_load_guest(struct vmxsim_cpu *cpu)
 {
     const struct vmxsim_vmcs *vmcs = &cpu->vmx.vmcs.fields;
@@ -94,7 +90,7 @@ void vmxsim_msr_switch_save_guest(struct vmxsim_cpu *cpu)
 
     for (unsigned i = 0; i < SWITCHED_COUNT; i++) {
         const struct switched_msr *msr = &switched[i];
-        if (is_on(controls, msr->exit_save) && has_field(cpu, msr->guest) &&
+        if (is_on(controls, msr->exit_save) && cpu->profile->has_field[msr->guest] &&
             vmxsim_cpu_read_msr(cpu, msr->msr, &value))
             vmcs->value[msr->guest] = value;
     }

@@ -28,15 +28,18 @@
 
 struct entry_check {
     const struct vmxsim_entry_input *input;
+    const struct vmxsim_vmcs *vmcs; /* of the input */
     const struct vmxsim_features *features;
     struct vmxsim_entry_report *report;
-    uint64_t beyond_width; /* bits a physical address must not have */
-    uint64_t to_note[(VMXSIM_ENTRY_RULE_COUNT + 63) / 64]; /* rules whose fields are noted */
+    uint64_t beyond_width;                              /* bits a physical address must not have */
+    bool may_note;                                      /* there are rules whose fields are noted */
+    uint64_t to_note[VMXSIM_ENTRY_RULE_COUNT / 64 + 1]; /* which */
 
     /* The rule being evaluated. */
     enum vmxsim_entry_rule current;       /* VMXSIM_ENTRY_RULE_COUNT: none yet */
     uint16_t seen[VMXC_VMCS_FIELD_COUNT]; /* 1 + the last rule that looked at the field */
     bool noting;                          /* which fields it looks at */
+    bool to_end; /* something is to be said of it, or fields may be noted: end_rule() has work */
     bool violated;
     bool missing;
     uint16_t missing_ordinal;
@@ -53,15 +56,18 @@ struct entry_fault {
 
 /* ---- entry_check.c: rules ---- */
 
-/* Ends the current rule: undecided, violated, or nothing to say. */
-void end_rule(struct entry_check *check);
+/* Ready for the first rule; no field is noted. The report, which may be NULL, is where rules that do not hold go. */
+void start_check(struct entry_check *check, const struct vmxsim_entry_input *input,
+                 struct vmxsim_entry_report *report);
+
+/* Ends the current rule: undecided, violated, or nothing to say. Says whether the fields of the next are noted. */
+void end_rule(struct entry_check *check, enum vmxsim_entry_rule next);
 
 static inline void rule(struct entry_check *check, enum vmxsim_entry_rule rule)
 {
-    if (check->noting || check->violated || check->missing)
-        end_rule(check);
+    if (check->to_end)
+        end_rule(check, rule);
     check->current = rule;
-    check->noting = check->to_note[rule / 64] >> (rule % 64) & 1;
 }
 
 void violated(struct entry_check *check, struct entry_fault fault);
@@ -84,7 +90,7 @@ static inline uint64_t value(struct entry_check *check, uint16_t ordinal)
 {
     if (check->noting)
         note_field(check, ordinal);
-    return check->input->vmcs->value[ordinal];
+    return check->vmcs->value[ordinal];
 }
 
 /* Control words as they count: one that is not activated is 0. */
@@ -159,41 +165,102 @@ struct entry_fault replace_by(struct entry_check *check, uint16_t ordinal, uint6
 /* No single field can be blamed or changed. */
 struct entry_fault no_single_field(void);
 
-/* ---- entry_check.c: what a field must be. Each is a test + violated(), to be used after rule(). ---- */
+/* ---- What a field must be. Each is a test + violated(), to be used after rule(). ---- */
+
+/* The address whose bits 63 to width - 1 are copies of bit width - 1; width is 1 to 64. */
+static inline uint64_t sign_extended(uint64_t address, unsigned int width)
+{
+    const uint64_t sign = VMXC_BIT(width - 1);
+
+    return ((address & (sign | (sign - 1))) ^ sign) - sign;
+}
+
+static inline uint64_t nearest_canonical(const struct entry_check *check, uint64_t address)
+{
+    return sign_extended(address, check->features->linear_width);
+}
+
+static inline bool is_canonical(const struct entry_check *check, uint64_t address)
+{
+    return nearest_canonical(check, address) == address;
+}
+
+/* entry_check.c: the field must have the value `nearest`, and has not. */
+void must_change(struct entry_check *check, uint16_t ordinal, uint64_t nearest);
 
 /* The field must have this value. */
-void must_equal(struct entry_check *check, uint16_t ordinal, uint64_t nearest);
-/* These bits of the field must be 0. */
-void must_lack(struct entry_check *check, uint16_t ordinal, uint64_t bits);
-/* These bits of the field must be 1. */
-void must_have(struct entry_check *check, uint16_t ordinal, uint64_t bits);
-/* The field must hold a canonical address for the width the processor supports. */
-void must_be_canonical(struct entry_check *check, uint16_t ordinal);
+static inline void must_equal(struct entry_check *check, uint16_t ordinal, uint64_t nearest)
+{
+    if (value(check, ordinal) != nearest)
+        must_change(check, ordinal, nearest);
+}
 
-/* ---- entry_check.c: rules of a common shape. Each is rule() + test + violated(). ---- */
+/* These bits of the field must be 0. */
+static inline void must_lack(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    const uint64_t current = value(check, ordinal);
+
+    if (current & bits)
+        must_change(check, ordinal, current & ~bits);
+}
+
+/* These bits of the field must be 1. */
+static inline void must_have(struct entry_check *check, uint16_t ordinal, uint64_t bits)
+{
+    const uint64_t current = value(check, ordinal);
+
+    if (~current & bits)
+        must_change(check, ordinal, current | bits);
+}
+
+/* The field must hold a canonical address for the width the processor supports. */
+static inline void must_be_canonical(struct entry_check *check, uint16_t ordinal)
+{
+    must_equal(check, ordinal, nearest_canonical(check, value(check, ordinal)));
+}
+
+/* ---- Rules of a common shape. Each is rule() + test + violated(). ---- */
 
 /* Bits of must_be_1 must be 1; bits that may_be_1 lacks must be 0. */
-void require_allowed(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                     uint64_t must_be_1, uint64_t may_be_1);
+static inline void require_allowed(struct entry_check *check, enum vmxsim_entry_rule id,
+                                   uint16_t ordinal, uint64_t must_be_1, uint64_t may_be_1)
+{
+    rule(check, id);
+    must_equal(check, ordinal, (value(check, ordinal) | must_be_1) & may_be_1);
+}
+
 /* The bits must be 0. */
-void require_zero(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                  uint64_t bits);
+static inline void require_zero(struct entry_check *check, enum vmxsim_entry_rule id,
+                                uint16_t ordinal, uint64_t bits)
+{
+    rule(check, id);
+    must_lack(check, ordinal, bits);
+}
+
 /* The bits must be 1. */
-void require_set(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
-                 uint64_t bits);
+static inline void require_set(struct entry_check *check, enum vmxsim_entry_rule id,
+                               uint16_t ordinal, uint64_t bits)
+{
+    rule(check, id);
+    must_have(check, ordinal, bits);
+}
+
+/* A canonical linear address for the width the processor supports. */
+static inline void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id,
+                                     uint16_t ordinal)
+{
+    rule(check, id);
+    must_be_canonical(check, ordinal);
+}
+
+/* ---- entry_check.c: rules of a common shape ---- */
+
 /* A 32-bit control word against its capability MSR: `true_msr` where IA32_VMX_BASIC says that it exists, else `msr`. */
 void require_capable(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal,
                      uint32_t msr, uint32_t true_msr);
 /* The two rules of an MSR list: its address, if it is not empty; its last byte, if the address is fine. */
 void require_msr_list(struct entry_check *check, enum vmxsim_entry_rule address_rule,
                       enum vmxsim_entry_rule last_rule, uint16_t address, uint16_t count);
-/* A canonical linear address for the width the processor supports. */
-void require_canonical(struct entry_check *check, enum vmxsim_entry_rule id, uint16_t ordinal);
-
-bool is_canonical(const struct entry_check *check, uint64_t address);
-uint64_t nearest_canonical(const struct entry_check *check, uint64_t address);
-/* Bits 63 to width - 1 become copies of bit width - 1; width is 1 to 64. */
-uint64_t sign_extended(uint64_t address, unsigned int width);
 
 /* ---- What the profile's CPUID says ---- */
 

@@ -7,6 +7,9 @@
 #include "internal/entry.h"
 #include "vmxcore/defs/segments.h"
 
+#define LIMIT_LOW  VMXC_BITS(11, 0)
+#define LIMIT_HIGH VMXC_BITS(31, 20)
+
 /* The four fields of a segment register. */
 struct segment {
     uint16_t selector, base, limit, rights;
@@ -27,8 +30,22 @@ static inline bool is_usable(struct entry_check *check, const struct segment *se
  * A limit whose low 12 bits are not all 1 cannot come from a descriptor that counts in pages; one above FFFFFH can
  * come from no other. Each fault suggests the change that does not break the other rule in turn.
  */
-void must_allow_byte_limit(struct entry_check *check, const struct segment *segment);
-void must_allow_page_limit(struct entry_check *check, const struct segment *segment);
+void refuse_byte_limit(struct entry_check *check, const struct segment *segment);
+void refuse_page_limit(struct entry_check *check, const struct segment *segment);
+
+static inline void must_allow_byte_limit(struct entry_check *check, const struct segment *segment)
+{
+    if ((value(check, segment->limit) & LIMIT_LOW) != LIMIT_LOW &&
+        (value(check, segment->rights) & VMXC_SEGMENT_G))
+        refuse_byte_limit(check, segment);
+}
+
+static inline void must_allow_page_limit(struct entry_check *check, const struct segment *segment)
+{
+    if ((value(check, segment->limit) & LIMIT_HIGH) &&
+        !(value(check, segment->rights) & VMXC_SEGMENT_G))
+        refuse_page_limit(check, segment);
+}
 
 /* entry_guest_tables.c: the part on TR and LDTR of the checks on access rights. */
 void check_system_segments(struct entry_check *check);
