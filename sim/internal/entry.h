@@ -39,7 +39,7 @@ struct entry_check {
     enum vmxsim_entry_rule current;       /* VMXSIM_ENTRY_RULE_COUNT: none yet */
     uint16_t seen[VMXC_VMCS_FIELD_COUNT]; /* 1 + the last rule that looked at the field */
     bool noting;                          /* which fields it looks at */
-    bool to_end; /* something is to be said of it, or fields may be noted: end_rule() has work */
+    bool to_end; /* end_rule() has work: something is to be said, or may be noted */
     bool violated;
     bool missing;
     uint16_t missing_ordinal;
