@@ -4,7 +4,8 @@
  *
  *  - What a restore brings back is, byte for byte, what was there when the snapshot was taken: memory, statistics, frames
  *    in use, the processors' VMX state, values that are registered.
- *  - A clone equals its original, and neither notices what happens to the other.
+ *  - A clone equals its original, and neither notices what happens to the other; nor does a clone of a clone when
+ *    that one is gone. Memories of 64 pages and more share what they have in common: FILL.
  *  - Reports of frames fit where they say they do; every hazard can be explained.
  *
  * Input: steps: which (1), then what its operands take.
@@ -23,7 +24,8 @@
 
 #define RAM_SIZE  (UINT64_C(64) << 10)
 #define HIGH_BASE (UINT64_C(1) << 40) /* a second range of RAM, without frames */
-#define HIGH_SIZE (UINT64_C(8) << 10)
+#define HIGH_SIZE (UINT64_C(320) << 10)
+#define LOW_HIGH  (UINT64_C(8) << 10) /* of it, what is written before a FILL */
 #define REGION(i) (UINT64_C(0x1000) * (1 + (i)))
 #define FRAMES    UINT64_C(0x8000) /* frames are handed out from here on */
 
@@ -49,16 +51,19 @@ enum operation {
     REPORT,
     HAZARDS,
     RESET,
+    FILL,
     OPERATIONS
 };
 
 /* What can be seen of a machine. */
 struct view {
-    uint8_t ram[RAM_SIZE], high[HIGH_SIZE];
+    uint8_t ram[RAM_SIZE];
     struct vmxsim_memory_stats stats;
     struct vmxsim_vmx_state vmx[2];
     uint64_t in_use[LIVE];
     uint64_t in_use_count, hazards;
+    uint64_t high_size; /* of `high`, what counts; the rest is zero in memory */
+    uint8_t high[HIGH_SIZE];
 };
 
 /* A view, and what the client had registered. */
@@ -76,6 +81,7 @@ static struct vmxc_addrspace space;
 static uint32_t revision;
 static uint8_t value[VALUES][VALUE_SIZE];
 static bool registered[VALUES];
+static bool is_filled; /* this input has written more than LOW_HIGH */
 static struct copy at_snapshot;
 static struct view before, after;
 static struct {
@@ -124,7 +130,7 @@ static void start(void)
     must(vmxsim_snapshot_register(memory, &space, sizeof space));
     memset(value, 0, sizeof value);
     memset(registered, 0, sizeof registered);
-    at_snapshot.taken = handed.out = false;
+    at_snapshot.taken = handed.out = is_filled = false;
 }
 
 static void end(void)
@@ -152,9 +158,10 @@ static void note_frame(void *context, uint64_t hpa, const char *label)
 static void look(struct vmxsim_memory *of, struct vmxsim_cpu *const processors[2],
                  struct view *view)
 {
-    memset(view, 0, sizeof *view);
+    memset(view, 0, offsetof(struct view, high));
     vmxsim_memory_read(of, 0, view->ram, sizeof view->ram);
-    vmxsim_memory_read(of, HIGH_BASE, view->high, sizeof view->high);
+    view->high_size = is_filled ? HIGH_SIZE : LOW_HIGH;
+    vmxsim_memory_read(of, HIGH_BASE, view->high, view->high_size);
     view->stats = vmxsim_memory_stats(of);
     view->hazards = vmxsim_hazard_count(of);
     for (unsigned i = 0; i < 2; i++)
@@ -163,11 +170,22 @@ static void look(struct vmxsim_memory *of, struct vmxsim_cpu *const processors[2
             "%" PRIu64 " frames in use", view->stats.frames_in_use);
 }
 
+static bool same_high(const struct view *a, const struct view *b)
+{
+    const struct view *const longer = a->high_size > b->high_size ? a : b;
+    const uint64_t common = a->high_size + b->high_size - longer->high_size;
+
+    for (uint64_t i = common; i < longer->high_size; i++) {
+        if (longer->high[i] != 0)
+            return false;
+    }
+    return memcmp(a->high, b->high, common) == 0;
+}
+
 static void require_same(const struct view *a, const struct view *b, const char *what)
 {
-    REQUIRE(memcmp(a->ram, b->ram, sizeof a->ram) == 0 &&
-                memcmp(a->high, b->high, sizeof a->high) == 0,
-            "%s: other memory", what);
+    REQUIRE(memcmp(a->ram, b->ram, sizeof a->ram) == 0 && same_high(a, b), "%s: other memory",
+            what);
     REQUIRE(memcmp(&a->stats, &b->stats, sizeof a->stats) == 0, "%s: other statistics", what);
     for (unsigned i = 0; i < 2; i++)
         REQUIRE(a->vmx[i].mode == b->vmx[i].mode &&
@@ -255,29 +273,84 @@ static void unregister_value(unsigned index)
 static struct vmxsim_memory *clone;
 static struct vmxsim_cpu *clone_cpu[2];
 
+/* A word in each of some pages behind those that are written otherwise. */
+static void fill(struct vmxsim_memory *to, struct vmxsim_fuzz_input *input)
+{
+    const uint64_t pages = (HIGH_SIZE - LOW_HIGH) / VMXC_PAGE_SIZE;
+    const uint64_t count = vmxsim_fuzz_below(input, (uint32_t)pages + 1);
+    const uint64_t stride = 1 + vmxsim_fuzz_below(input, 4);
+    const uint64_t word = vmxsim_fuzz_take(input, 2);
+
+    is_filled = true;
+    for (uint64_t i = 0; i < count && i * stride < pages; i++)
+        vmxsim_memory_write64(to, HIGH_BASE + LOW_HIGH + i * stride * VMXC_PAGE_SIZE + 8 * i,
+                              word + i);
+}
+
 /* Not to frames: tables may lie there. */
 static void write_somewhere(struct vmxsim_memory *to, struct vmxsim_fuzz_input *input)
 {
     const uint32_t where = vmxsim_fuzz_below(input, 65536);
     const uint64_t hpa =
-        where & 1 ? HIGH_BASE + where % (uint32_t)HIGH_SIZE : where % (uint32_t)(FRAMES - 8);
+        where & 1 ? HIGH_BASE + where % (uint32_t)LOW_HIGH : where % (uint32_t)(FRAMES - 8);
 
     vmxsim_memory_write64(to, hpa, vmxsim_fuzz_value(input));
 }
 
-static void double_machine(struct vmxsim_fuzz_input *input)
+static void clone_machine(struct vmxsim_memory *of, struct vmxsim_cpu *const processors[2],
+                          struct vmxsim_memory **to, struct vmxsim_cpu *to_processors[2])
 {
     struct vmxsim_error error;
 
-    look(memory, cpu, &before);
-    must(vmxsim_memory_clone(memory, &clone, &error));
+    must(vmxsim_memory_clone(of, to, &error));
     for (unsigned i = 0; i < 2; i++)
-        must(vmxsim_cpu_clone(cpu[i], clone, &clone_cpu[i]));
+        must(vmxsim_cpu_clone(processors[i], *to, &to_processors[i]));
+    REQUIRE(!vmxsim_snapshot_exists(*to), "a clone has a snapshot");
+}
+
+static void destroy_machine(struct vmxsim_memory *of, struct vmxsim_cpu *const processors[2])
+{
+    for (unsigned i = 0; i < 2; i++)
+        vmxsim_cpu_destroy(processors[i]);
+    vmxsim_memory_destroy(of);
+}
+
+/* What was written is a memory's own or in common, whichever way the clone was made. */
+static void check_footprint(void)
+{
+    const struct vmxsim_memory_footprint a = vmxsim_memory_footprint(memory);
+    const struct vmxsim_memory_footprint b = vmxsim_memory_footprint(clone);
+
+    REQUIRE(b.shared <= a.shared && a.own % VMXC_PAGE_SIZE == 0 && b.own % VMXC_PAGE_SIZE == 0,
+            "%#" PRIx64 " bytes in common, the clone has %#" PRIx64, a.shared, b.shared);
+    REQUIRE(at_snapshot.taken || a.own + a.shared == b.own + b.shared,
+            "%#" PRIx64 " bytes written, of the clone %#" PRIx64, a.own + a.shared,
+            b.own + b.shared);
+}
+
+/* The second clone, of the first, outlives it. */
+static void clone_again(void)
+{
+    struct vmxsim_memory *second;
+    struct vmxsim_cpu *second_cpu[2];
+
+    look(clone, clone_cpu, &before);
+    clone_machine(clone, clone_cpu, &second, second_cpu);
+    destroy_machine(clone, clone_cpu);
+    look(second, second_cpu, &after);
+    require_same(&before, &after, "a clone of a clone");
+    destroy_machine(second, second_cpu);
+}
+
+static void double_machine(struct vmxsim_fuzz_input *input)
+{
+    look(memory, cpu, &before);
+    clone_machine(memory, cpu, &clone, clone_cpu);
     look(clone, clone_cpu, &after);
     require_same(&before, &after, "a clone");
     const struct vmxsim_digest a = vmxsim_memory_digest(memory), b = vmxsim_memory_digest(clone);
     REQUIRE(a.low == b.low && a.high == b.high, "a clone has another digest");
-    REQUIRE(!vmxsim_snapshot_exists(clone), "a clone has a snapshot");
+    check_footprint();
 
     write_somewhere(clone, input);
     look(memory, cpu, &after);
@@ -286,9 +359,7 @@ static void double_machine(struct vmxsim_fuzz_input *input)
     write_somewhere(memory, input);
     look(clone, clone_cpu, &after);
     require_same(&before, &after, "a clone whose original was written");
-    vmxsim_cpu_destroy(clone_cpu[0]);
-    vmxsim_cpu_destroy(clone_cpu[1]);
-    vmxsim_memory_destroy(clone);
+    clone_again();
 }
 
 /* ---- Frames ---- */
@@ -528,6 +599,9 @@ static void step(enum operation operation, struct vmxsim_fuzz_input *input)
         break;
     case HAND_BACK:
         hand_back();
+        break;
+    case FILL:
+        fill(memory, input);
         break;
     case REPORT:
         report(vmxsim_fuzz_below(input, 512));
