@@ -81,7 +81,7 @@ static struct vmxc_addrspace space;
 static uint32_t revision;
 static uint8_t value[VALUES][VALUE_SIZE];
 static bool registered[VALUES];
-static bool is_filled; /* this input has written more than LOW_HIGH */
+static bool is_filled; /* this input has written behind LOW_HIGH */
 static struct copy at_snapshot;
 static struct view before, after;
 static struct {
@@ -287,13 +287,18 @@ static void fill(struct vmxsim_memory *to, struct vmxsim_fuzz_input *input)
                               word + i);
 }
 
-/* Not to frames: tables may lie there. */
+/* Not to frames: tables may lie there. What would leave the low part of the high range leaves the range. */
 static void write_somewhere(struct vmxsim_memory *to, struct vmxsim_fuzz_input *input)
 {
     const uint32_t where = vmxsim_fuzz_below(input, 65536);
-    const uint64_t hpa =
-        where & 1 ? HIGH_BASE + where % (uint32_t)LOW_HIGH : where % (uint32_t)(FRAMES - 8);
+    uint64_t hpa = where % (uint32_t)(FRAMES - 8);
 
+    if (where & 1)
+        hpa = HIGH_BASE + where % (uint32_t)LOW_HIGH;
+    if (hpa > HIGH_BASE + LOW_HIGH - 8) {
+        hpa += HIGH_SIZE - LOW_HIGH;
+        is_filled = true;
+    }
     vmxsim_memory_write64(to, hpa, vmxsim_fuzz_value(input));
 }
 

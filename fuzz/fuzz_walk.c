@@ -11,7 +11,10 @@
  *  - What a completed read returns is what lies at the host address.
  *  - A second identical read or fetch comes to the same, and changes no memory.
  *  - More rights in the EPT entries that were used do not hurt.
- *  - With an exact cache of translations, repeated accesses come to what they come to without one.
+ *  - With an exact cache of translations, repeated accesses come to what they come to without one; with a lazy one, too, as
+ *    long as nothing but flags changes in the tables.
+ *  - After a change that calls for an invalidation, an access through a lazy cache comes to what the tables say, or to a
+ *    hazard; after the invalidation, to what they say.
  *
  * Input: profile (1), paging mode, and whether the outcome is explained (1), control bits (2), registers (4), linear address
  * (vmxsim_fuzz_value), access (2), then entries: slot (1), index (2), value (vmxsim_fuzz_value).
@@ -25,6 +28,8 @@
 #include "vmxcore/defs/controls.h"
 #include "vmxcore/defs/paging.h"
 #include "vmxsim/explain.h"
+#include "vmxsim/guest.h"
+#include "vmxsim/hazard.h"
 #include "vmxsim/snapshot.h"
 #include "vmxsim/tlb.h"
 
@@ -432,6 +437,154 @@ static void check_cached(const struct experiment *experiment)
     REQUIRE(vmxsim_cpu_set_tlb(experiment->machine->cpu, VMXSIM_TLB_OFF) == VMXC_OK, "no way back");
 }
 
+/* ---- Lazily cached translations ---- */
+
+/* What accesses came to before an entry changed, and then. */
+struct course {
+    struct vmxsim_outcome before[REPEATED], after;
+    uint64_t stale;
+};
+
+/* Flags that walks set in an entry. */
+static uint64_t flags_of(const struct vmxsim_trail_entry *entry)
+{
+    return entry->kind == VMXSIM_TRAIL_EPT_ENTRY ? VMXC_EPT_ACCESSED | VMXC_EPT_DIRTY
+                                                 : VMXC_PTE_ACCESSED | VMXC_PTE_DIRTY;
+}
+
+/* The same entries, but for flags, are used by the first access and by the last: no access writes to its own tables. */
+static bool are_stable(const struct vmxsim_trail *first, const struct vmxsim_trail *last)
+{
+    for (uint32_t i = 0; i < last->count; i++) {
+        const struct vmxsim_trail_entry *const entry = &last->entry[i];
+        if (entry->kind == VMXSIM_TRAIL_PML_WRITE || i >= first->count ||
+            first->entry[i].kind != entry->kind || first->entry[i].hpa != entry->hpa ||
+            ((first->entry[i].value ^ entry->value) & ~flags_of(entry)) != 0)
+            return false;
+    }
+    return first->count == last->count;
+}
+
+static const struct vmxsim_trail_entry *entry_of(const struct vmxsim_trail *trail, unsigned choice)
+{
+    const struct vmxsim_trail_entry *const entry =
+        trail->count > 0 ? &trail->entry[choice % trail->count] : NULL;
+    const bool is_in_memory =
+        entry != NULL && !entry->is_register &&
+        (entry->kind == VMXSIM_TRAIL_EPT_ENTRY || entry->kind == VMXSIM_TRAIL_GUEST_ENTRY);
+
+    return is_in_memory ? entry : NULL;
+}
+
+/* Without its lowest three bits the entry is not present, in either kind of table. */
+static void clear_rights(const struct experiment *experiment,
+                         const struct vmxsim_trail_entry *entry)
+{
+    struct vmxsim_memory *const memory = experiment->machine->memory;
+
+    vmxsim_memory_write32(memory, entry->hpa,
+                          vmxsim_memory_read32(memory, entry->hpa) & ~UINT32_C(7));
+}
+
+/* INVLPG by the guest where it can, otherwise everything goes. */
+static void invalidate(const struct experiment *experiment, enum vmxsim_tlb_mode mode,
+                       const struct vmxsim_trail_entry *entry)
+{
+    struct vmxsim_cpu *const cpu = experiment->machine->cpu;
+    const uint64_t mask = experiment->mode < FOUR ? UINT32_MAX : UINT64_MAX;
+    struct vmxsim_outcome outcome = {.kind = VMXSIM_OUTCOME_GUEST_EXCEPTION};
+
+    for (unsigned page = 0; page < 2 && entry->kind == VMXSIM_TRAIL_GUEST_ENTRY; page++)
+        REQUIRE(vmxsim_guest_invlpg(cpu, (experiment->access.linear + 0x1000u * page) & mask,
+                                    &outcome) == VMXC_OK,
+                "INVLPG is refused");
+    if (outcome.kind != VMXSIM_OUTCOME_COMPLETE)
+        REQUIRE(vmxsim_cpu_set_tlb(cpu, mode) == VMXC_OK, "no TLB");
+}
+
+static void run_course(const struct experiment *experiment, enum vmxsim_tlb_mode mode,
+                       const struct vmxsim_trail_entry *entry, bool invalidates,
+                       struct course *course)
+{
+    struct vmxsim_cpu *const cpu = experiment->machine->cpu;
+
+    REQUIRE(vmxsim_cpu_set_tlb(cpu, mode) == VMXC_OK && vmxsim_cpu_tlb(cpu) == mode, "no TLB");
+    repeat(experiment, course->before);
+    clear_rights(experiment, entry);
+    if (invalidates)
+        invalidate(experiment, mode, entry);
+    REQUIRE(vmxsim_guest_access(cpu, &experiment->access, &course->after, NULL) == VMXC_OK,
+            "the access is refused");
+    course->stale = vmxsim_cpu_tlb_stats(cpu).stale;
+}
+
+static void explain_hazards(const struct experiment *experiment)
+{
+    struct vmxsim_hazard hazards[VMXSIM_HAZARDS_KEPT];
+    const uint32_t count =
+        vmxsim_hazards_last(experiment->machine->memory, hazards, VMXSIM_HAZARDS_KEPT);
+
+    REQUIRE(count > 0, "a stale translation is no hazard");
+    for (uint32_t i = 0; i < count; i++) {
+        const char *const id = vmxsim_hazard_rule_info(hazards[i].rule)->id;
+        char *const text = vmxsim_explain_hazard(&hazards[i]);
+        char *const json = vmxsim_explain_hazard_json(&hazards[i]);
+        REQUIRE(text != NULL && strstr(text, id) != NULL, "hazard %s", id);
+        REQUIRE(json != NULL && strstr(json, id) != NULL, "hazard %s as JSON", id);
+        free(text);
+        free(json);
+    }
+}
+
+/* The trails of the first access and of the last, without a cache. */
+static bool walk_twice(const struct experiment *experiment, struct vmxsim_trail *first)
+{
+    static struct vmxsim_outcome outcome;
+    static struct vmxsim_trail last;
+
+    for (unsigned i = 0; i < REPEATED; i++)
+        REQUIRE(vmxsim_guest_access(experiment->machine->cpu, &experiment->access, &outcome,
+                                    i == 0 ? first : &last) == VMXC_OK,
+                "the access is refused");
+    return are_stable(first, &last);
+}
+
+/* Without a cache and with one, from the same machine, which is prepared anew afterwards. */
+static void compare_courses(const struct experiment *experiment, const struct written *prepared,
+                            const struct vmxsim_trail_entry *entry, bool invalidates)
+{
+    static struct course walked, cached;
+
+    run_course(experiment, VMXSIM_TLB_OFF, entry, invalidates, &walked);
+    prepare_again(experiment, prepared);
+    run_course(experiment, VMXSIM_TLB_LAZY, entry, invalidates, &cached);
+    REQUIRE(memcmp(walked.before, cached.before, sizeof walked.before) == 0,
+            "an access is served wrongly");
+    REQUIRE((!invalidates && cached.stale > 0) ||
+                memcmp(&walked.after, &cached.after, sizeof walked.after) == 0,
+            "a stale translation, %s", invalidates ? "after the invalidation" : "and no hazard");
+    if (cached.stale > 0)
+        explain_hazards(experiment);
+    prepare_again(experiment, prepared);
+}
+
+static void check_lazy(const struct experiment *experiment, unsigned choice)
+{
+    static struct written prepared;
+    static struct vmxsim_trail trail;
+
+    prepared.count = 0;
+    vmxsim_fuzz_loop_written_pages(&experiment->machine->loop, copy_page, &prepared);
+    const bool stable = walk_twice(experiment, &trail);
+    const struct vmxsim_trail_entry *const entry = entry_of(&trail, choice);
+    prepare_again(experiment, &prepared);
+    if (!stable || entry == NULL)
+        return;
+    compare_courses(experiment, &prepared, entry, false);
+    compare_courses(experiment, &prepared, entry, true);
+    REQUIRE(vmxsim_cpu_set_tlb(experiment->machine->cpu, VMXSIM_TLB_OFF) == VMXC_OK, "no way back");
+}
+
 /* ---- The experiment ---- */
 
 static void explain(const struct experiment *experiment, const struct vmxsim_outcome *outcome,
@@ -454,8 +607,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!prepare(&input, &experiment, &mode))
         return 0;
-    if (mode >= CACHED)
+    if (mode >= CACHED) {
         check_cached(&experiment);
+        check_lazy(&experiment, (mode - CACHED) / MODES);
+    }
     REQUIRE(vmxsim_guest_access(experiment.machine->cpu, &experiment.access, &outcome, &trail) ==
                 VMXC_OK,
             "the access is refused");
