@@ -101,7 +101,7 @@ static json_t *entry_outcome(const struct vmxsim_entry_outcome *outcome)
                          vmxsim_hex(outcome->qualification));
     case VMXSIM_ENTRY_EXCEPTION:
     case VMXSIM_ENTRY_VM_EXIT:
-        break; /* a vector's VM entry is made in VMX root operation at CPL 0 */
+        break; /* `expect` has no words for them: nobody asks */
     }
     return NULL;
 }

@@ -156,13 +156,33 @@ static bool agrees(struct vmxsim_vector_file *file, const struct vmxsim_vector_c
     return false;
 }
 
-enum vmxsim_case_verdict vmxsim_entry_verdict(struct vmxsim_vector_file *file,
+/* No `expect` has words for a VM entry that is not even tried; that of kind `intercept` has none for one that fails either. */
+static bool can_be_expected(const struct vmxsim_vector_case *vector,
+                            const struct vmxsim_entry_outcome *outcome)
+{
+    return vector->kind != VMXSIM_CASE_INTERCEPT && outcome->kind != VMXSIM_ENTRY_EXCEPTION &&
+           outcome->kind != VMXSIM_ENTRY_VM_EXIT;
+}
+
+static enum vmxsim_case_verdict record_answer(struct vmxsim_vector_file *file,
                                               const struct vmxsim_vector_case *vector)
 {
-    if (file->recording) {
+    const struct vmxsim_entry_outcome *const outcome = &file->entry_report.outcome[0];
+
+    if (can_be_expected(vector, outcome)) {
         vmxsim_answer_entry(file);
         return VMXSIM_CASE_AGREES;
     }
+    vmxsim_text_add(&file->reason, "VM entry: ");
+    add_outcome(&file->reason, outcome);
+    return VMXSIM_CASE_UNSUPPORTED;
+}
+
+enum vmxsim_case_verdict vmxsim_entry_verdict(struct vmxsim_vector_file *file,
+                                              const struct vmxsim_vector_case *vector)
+{
+    if (file->recording)
+        return record_answer(file, vector);
     return agrees(file, vector) ? VMXSIM_CASE_AGREES : VMXSIM_CASE_DIFFERS;
 }
 

@@ -125,6 +125,49 @@ START_TEST(a_case_that_the_model_cannot_run_is_recorded_as_such)
 }
 END_TEST
 
+/* What `expect` cannot say is no answer: VM entries that are not even tried, or that fail before an instruction. */
+#define ENTRY_CASE     "\"launch_state\":\"clear\",\"instruction\":\"vmlaunch\""
+#define ACCESS_CASE    "\"accesses\":[{\"type\":\"read\",\"linear\":\"0x3000\",\"size\":1}]"
+#define INTERCEPT_CASE "\"instruction\":{\"op\":\"in\",\"port\":\"0x80\",\"size\":1}"
+static const struct {
+    const char *root_cr0;
+    enum vmxsim_case_kind kind;
+    const char *what, *vmcs, *why;
+} without_words[] = {
+    {"0x80000030", VMXSIM_CASE_ENTRY, ENTRY_CASE, "", "VM entry: exception 6"},
+    {"0x80000030", VMXSIM_CASE_ACCESS, ACCESS_CASE, "", "VM entry: exception 6"},
+    {"0x80000030", VMXSIM_CASE_INTERCEPT, INTERCEPT_CASE, "", "VM entry: exception 6"},
+    {"0x80000031", VMXSIM_CASE_INTERCEPT, INTERCEPT_CASE, "\"0x4000\":\"0x0\"",
+     "VM entry: VMfailValid(7)"},
+    {"0x80000031", VMXSIM_CASE_INTERCEPT, INTERCEPT_CASE, "\"0x6820\":\"0x0\"",
+     "VM entry: entry failure 33"},
+};
+
+START_TEST(what_expect_has_no_words_for_is_recorded_as_such)
+{
+    const enum vmxsim_case_kind kind = without_words[_i].kind;
+    char target[4096], line[1024];
+
+    (void)snprintf(line, sizeof line,
+                   "{\"id\":\"x\",\"kind\":\"%s\",\"vmcs\":[\"flat\",{%s}],"
+                   "\"memory\":[\"base\",{}],%s}\n",
+                   vmxsim_case_kind_name(kind), without_words[_i].vmcs, without_words[_i].what);
+    vector_line_set(LINE_READ, line);
+    vector_line_replace(LINE_HEADER, "{\"cr0\":\"0x80000031\"", "{\"cr0\":\"ROOT\"");
+    vector_line_replace(LINE_HEADER, "ROOT", without_words[_i].root_cr0);
+    for (unsigned other = LINE_READ + 1; other < LINE_COUNT; other++)
+        vector_line_set(other, "");
+    vector_file_write();
+    (void)snprintf(target, sizeof target, "%s/recorded", vector_directory);
+    ck_assert_uint_eq(record(vector_path, target).kind[kind].unsupported, 1);
+    ck_assert_int_eq(rename(target, vector_path), 0);
+    const char *const recorded = recorded_line("\"x\"");
+    ck_assert_msg(strstr(recorded, "\"not_runnable\"") != NULL &&
+                      strstr(recorded, without_words[_i].why) != NULL,
+                  "%s", recorded);
+}
+END_TEST
+
 /* ---- Version 2 ---- */
 
 static void set_engine_result(const char *version, const char *expect)
@@ -198,6 +241,8 @@ int main(void)
     tcase_add_loop_test(tests, what_is_recorded_agrees, 0, COUNT(recordings));
     tcase_add_loop_test(tests, an_answer_says_what_is_open, 0, COUNT(answers));
     tcase_add_test(tests, a_case_that_the_model_cannot_run_is_recorded_as_such);
+    tcase_add_loop_test(tests, what_expect_has_no_words_for_is_recorded_as_such, 0,
+                        COUNT(without_words));
     tcase_add_loop_test(tests, an_engine_that_did_not_answer_never_agrees, 0,
                         COUNT(engine_results));
     tcase_add_loop_test(tests, version_1_has_none_of_this, 0, COUNT(engine_results));
