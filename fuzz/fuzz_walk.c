@@ -14,7 +14,7 @@
  *  - With an exact cache of translations, repeated accesses come to what they come to without one; with a lazy one, too, as
  *    long as nothing but flags changes in the tables.
  *  - After a change that calls for an invalidation, an access through a lazy cache comes to what the tables say, or to a
- *    hazard; after the invalidation, to what they say.
+ *    hazard; after the invalidation, to what they say. A clone has the same cache.
  *
  * Input: profile (1), paging mode, and whether the outcome is explained (1), control bits (2), registers (4), linear address
  * (vmxsim_fuzz_value), access (2), then entries: slot (1), index (2), value (vmxsim_fuzz_value).
@@ -441,7 +441,7 @@ static void check_cached(const struct experiment *experiment)
 
 /* What accesses came to before an entry changed, and then. */
 struct course {
-    struct vmxsim_outcome before[REPEATED], after;
+    struct vmxsim_outcome before[REPEATED], after, on_clone;
     uint64_t stale;
 };
 
@@ -502,6 +502,26 @@ static void invalidate(const struct experiment *experiment, enum vmxsim_tlb_mode
         REQUIRE(vmxsim_cpu_set_tlb(cpu, mode) == VMXC_OK, "no TLB");
 }
 
+/* What the access comes to on a clone, which is gone afterwards. */
+static void access_on_clone(const struct experiment *experiment, struct course *course)
+{
+    struct vmxsim_error error;
+    struct vmxsim_memory *memory;
+    struct vmxsim_cpu *cpu;
+
+    REQUIRE(vmxsim_memory_clone(experiment->machine->memory, &memory, &error) == VMXC_OK &&
+                vmxsim_cpu_clone(experiment->machine->cpu, memory, &cpu) == VMXC_OK,
+            "no clone");
+    REQUIRE(vmxsim_cpu_tlb(cpu) == vmxsim_cpu_tlb(experiment->machine->cpu) &&
+                vmxsim_cpu_tlb_stats(cpu).mappings ==
+                    vmxsim_cpu_tlb_stats(experiment->machine->cpu).mappings,
+            "a clone has another cache");
+    REQUIRE(vmxsim_guest_access(cpu, &experiment->access, &course->on_clone, NULL) == VMXC_OK,
+            "a clone refuses the access");
+    vmxsim_cpu_destroy(cpu);
+    vmxsim_memory_destroy(memory);
+}
+
 static void run_course(const struct experiment *experiment, enum vmxsim_tlb_mode mode,
                        const struct vmxsim_trail_entry *entry, bool invalidates,
                        struct course *course)
@@ -513,8 +533,13 @@ static void run_course(const struct experiment *experiment, enum vmxsim_tlb_mode
     clear_rights(experiment, entry);
     if (invalidates)
         invalidate(experiment, mode, entry);
+    const bool clones = mode == VMXSIM_TLB_LAZY && !invalidates;
+    if (clones)
+        access_on_clone(experiment, course);
     REQUIRE(vmxsim_guest_access(cpu, &experiment->access, &course->after, NULL) == VMXC_OK,
             "the access is refused");
+    REQUIRE(!clones || memcmp(&course->after, &course->on_clone, sizeof course->after) == 0,
+            "a clone comes to something else");
     course->stale = vmxsim_cpu_tlb_stats(cpu).stale;
 }
 
