@@ -15,7 +15,7 @@ Builds and tests in build/<NAME>, one configuration after the other:
   tsan          ThreadSanitizer on the test of machines in threads
   clang         clang, optimized, warnings fatal; static analysis
   freestanding  libvmxcore alone, without a C library
-  valgrind      the unit tests in memcheck
+  valgrind      recordings, matrices and examples in memcheck
   release       what users get; the only one that runs the long tests
   coverage      line coverage of lib/ and sim/, at least 95 % of each
   mutants       the bug museum: every defect planted, each with the test that finds it soonest (scripts/mutants.sh --quick)

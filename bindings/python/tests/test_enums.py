@@ -108,7 +108,8 @@ def test_all_is_everything_public() -> None:
 
 
 def test_every_function_of_the_headers_is_reachable() -> None:
-    left_out = {"vmxc_insn_native"}  # docs/python.md
+    # docs/python.md: instructions that need a processor in VMX operation, and entry points of a fuzzing engine.
+    left_out = {"vmxc_insn_native", "vmxsim_fuzz_afl_new", "vmxsim_fuzz_afl_run", "vmxsim_fuzz_afl_free"}
     declared = set()
     for header in HEADERS:
         text = re.sub(r"/\*.*?\*/|^\s*#.*?(?<!\\)$", "", header.read_text(), flags=re.DOTALL | re.MULTILINE)
