@@ -19,6 +19,8 @@ BROKEN = [("0x4002", "0x0"), ("0x6c00", "0x0"), ("0x6820", "0x0"), ("0x4012", "0
 HOST_TYPE = 3
 # Exit controls, addresses and counts of the MSR lists of VM exits, page-modification log, #VE area.
 WRITTEN_BY_EXITS = (0x2006, 0x2008, 0x200E, 0x202A, 0x400C, 0x400E, 0x4010)
+# Where a guest finds its first instruction, the VMCALL: CR3, PDPTEs, base of CS, EPT pointer.
+LEADS_TO_VMCALL = (0x6802, 0x280A, 0x280C, 0x280E, 0x2810, 0x6808, 0x201A)
 SHADOW = 1 << 31  # kind `entry` has VM entries with a shadow VMCS
 EXIT_REASON_FIELD = "0x4402"
 
@@ -134,23 +136,23 @@ def pick(header, random):
     return random.choices(functions, weights)[0]()
 
 
-def endangers_host(step):
-    """A VM exit would not come back to the payload, or would write to its memory."""
+def spoils_entries(step):
+    """A VM exit would not come back to the payload, would write to its memory, or would not be that of the VMCALL."""
     if step["op"] != "vmwrite":
         return False
     encoding = vectors.number(step["field"])
-    return encoding >> 10 & 3 == HOST_TYPE or encoding & ~1 in WRITTEN_BY_EXITS
+    return encoding >> 10 & 3 == HOST_TYPE or encoding & ~1 in WRITTEN_BY_EXITS + LEADS_TO_VMCALL
 
 
-def without_lost_hosts(steps):
-    """No VM entry after such a write, until every field is written again. A host state that fails a check is left alone."""
-    kept, endangered = [], False
+def without_spoilt_entries(steps):
+    """No VM entry after such a write, until every field is written again. A state that fails a check is left alone."""
+    kept, spoilt = [], False
     for step in steps:
         if step["op"] == "fill":
-            endangered = False
-        if step["op"] in ("vmlaunch", "vmresume") and endangered:
+            spoilt = False
+        if step["op"] in ("vmlaunch", "vmresume") and spoilt:
             continue
-        endangered = endangered or endangers_host(step) and (step["field"], step["value"]) not in BROKEN
+        spoilt = spoilt or spoils_entries(step) and (step["field"], step["value"]) not in BROKEN
         kept.append(step)
     return kept
 
@@ -165,7 +167,7 @@ def generate(header, random, identity):
         steps += [{"op": "vmclear", "address": address}, {"op": "vmptrld", "address": address}]
     for _ in range(random.randrange(3, 12)):
         steps += pick(header, random)
-    steps = without_lost_hosts(steps)
+    steps = without_spoilt_entries(steps)
     if any(step["op"] == "poke" and vectors.number(step["value"]) & SHADOW for step in steps):
         steps = [step for step in steps if step["op"] not in ("vmlaunch", "vmresume")]
     return {"id": identity, "kind": "instructions", "root": "default", "memory": ["base", {}], "steps": steps}
