@@ -69,14 +69,10 @@ static void load_guest(void)
 
 static void set_up(void)
 {
-    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
-    const struct vmxsim_profile *profile = vmxsim_profile_builtin("icelake");
     const struct vmxsim_fuzz_value_at values[] = {{&io, sizeof io}, {&msrs, sizeof msrs}};
 
-    REQUIRE(vmxsim_memory_create(&config, &memory, NULL) == VMXC_OK &&
-                vmxsim_cpu_create(memory, profile, &cpu) == VMXC_OK,
-            "no machine");
+    memory = harness_memory(RAM_SIZE);
+    cpu = harness_processor(memory, vmxsim_profile_builtin("icelake"));
     const struct vmxc_hal *const hal = vmxsim_memory_hal(memory);
     must(vmxc_io_bitmap_init(&io, hal, VMXC_PASSTHROUGH));
     must(vmxc_msr_bitmap_init(&msrs, hal, VMXC_PASSTHROUGH));

@@ -168,15 +168,12 @@ static void find_fields(struct machine *machine)
 static struct machine *machine_at(unsigned index)
 {
     struct machine *const machine = &machines[index];
-    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
 
     if (machine->cpu != NULL)
         return machine;
     machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
-    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
-                vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu) == VMXC_OK,
-            "no machine");
+    machine->memory = harness_memory(RAM_SIZE);
+    machine->cpu = harness_processor(machine->memory, machine->profile);
     find_fields(machine);
     map_all(machine->memory, EPT_ROOT, 7, 0x37);
     map_all(machine->memory, GUEST_ROOT, 7, 7);

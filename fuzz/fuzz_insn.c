@@ -117,8 +117,6 @@ static const struct vmxsim_profile *smm_monitor_profile(void)
 static struct machine *machine_at(unsigned index)
 {
     struct machine *const machine = &machines[index];
-    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
     uint64_t basic = 0;
 
     if (machine->memory != NULL)
@@ -126,10 +124,9 @@ static struct machine *machine_at(unsigned index)
     machine->profile = index == WITH_SMM_MONITOR
                            ? smm_monitor_profile()
                            : vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
-    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK, "no memory");
+    machine->memory = harness_memory(RAM_SIZE);
     for (unsigned i = 0; i < 2; i++)
-        REQUIRE(vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu[i]) == VMXC_OK,
-                "no processor");
+        machine->cpu[i] = harness_processor(machine->memory, machine->profile);
     REQUIRE(vmxsim_profile_msr(machine->profile, VMXC_MSR_VMX_BASIC, &basic) == VMXC_OK, "no VMX");
     machine->revision = (uint32_t)(basic & VMXC_VMX_BASIC_REVISION);
     prepare(machine);

@@ -93,15 +93,12 @@ static void find_writable(struct machine *machine)
 static struct machine *machine_at(unsigned index)
 {
     struct machine *const machine = &machines[index];
-    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
 
     if (machine->cpu != NULL)
         return machine;
     machine->profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
-    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
-                vmxsim_cpu_create(machine->memory, machine->profile, &machine->cpu) == VMXC_OK,
-            "no machine");
+    machine->memory = harness_memory(RAM_SIZE);
+    machine->cpu = harness_processor(machine->memory, machine->profile);
     find_writable(machine);
     make_current(machine);
     REQUIRE(vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,

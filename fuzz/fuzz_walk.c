@@ -94,15 +94,12 @@ static void build_ept(struct vmxsim_memory *memory)
 static struct machine *machine_at(unsigned index, const struct vmxsim_profile **profile)
 {
     struct machine *const machine = &machines[index];
-    const struct vmxsim_range ram = {.base = 0, .length = RAM_SIZE};
-    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
 
     *profile = vmxsim_profile_builtin(vmxsim_profile_builtin_name(index));
     if (machine->cpu != NULL)
         return machine;
-    REQUIRE(vmxsim_memory_create(&config, &machine->memory, NULL) == VMXC_OK &&
-                vmxsim_cpu_create(machine->memory, *profile, &machine->cpu) == VMXC_OK,
-            "no machine");
+    machine->memory = harness_memory(RAM_SIZE);
+    machine->cpu = harness_processor(machine->memory, *profile);
     build_ept(machine->memory);
     build_sppt(machine->memory);
     REQUIRE(vmxsim_fuzz_loop_begin(&machine->loop, machine->memory, NULL, 0) == VMXC_OK,

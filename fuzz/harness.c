@@ -10,6 +10,25 @@ const char *harness_file;
 
 static const struct vmxsim_fuzz_loop *current; /* of the input that runs */
 
+struct vmxsim_memory *harness_memory(uint64_t size)
+{
+    const struct vmxsim_range ram = {.base = 0, .length = size};
+    const struct vmxsim_memory_config config = {.ram = &ram, .ram_count = 1, .no_poison = true};
+    struct vmxsim_memory *memory;
+
+    REQUIRE(vmxsim_memory_create(&config, &memory, NULL) == VMXC_OK, "no memory");
+    return memory;
+}
+
+struct vmxsim_cpu *harness_processor(struct vmxsim_memory *memory,
+                                     const struct vmxsim_profile *profile)
+{
+    struct vmxsim_cpu *cpu;
+
+    REQUIRE(vmxsim_cpu_create(memory, profile, &cpu) == VMXC_OK, "no processor");
+    return cpu;
+}
+
 void harness_next(struct vmxsim_fuzz_loop *loop)
 {
     vmxsim_fuzz_loop_next(loop);

@@ -8,10 +8,16 @@
 #include <stdint.h>
 
 #include "reproduce.h"
+#include "vmxsim/cpu.h"
 #include "vmxsim/fuzz.h"
 
 /* One input, one experiment. Returns 0; a property that does not hold aborts. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* RAM from address 0 on, without poison; a processor on it. Made once, and never given back. */
+struct vmxsim_memory *harness_memory(uint64_t size);
+struct vmxsim_cpu *harness_processor(struct vmxsim_memory *memory,
+                                     const struct vmxsim_profile *profile);
 
 /* The machine of this input, as every input finds it. */
 void harness_next(struct vmxsim_fuzz_loop *loop);

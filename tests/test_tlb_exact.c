@@ -56,16 +56,11 @@ static uint64_t random_page(struct rng *rng)
     return PAGE_BASE + rng_below(rng, PAGES) * VMXC_PAGE_SIZE;
 }
 
-static uint64_t sometimes(struct rng *rng, unsigned percent, uint64_t bits)
-{
-    return rng_chance(rng, percent) ? bits : 0;
-}
-
 static uint64_t random_ept_entry(struct rng *rng, unsigned level)
 {
-    const uint64_t flags = sometimes(rng, 50, VMXC_EPT_ACCESSED) |
-                           sometimes(rng, 50, VMXC_EPT_DIRTY) | sometimes(rng, 1, VMXC_BIT(45)) |
-                           sometimes(rng, 50, VMXC_EPT_USER_EXECUTE);
+    const uint64_t flags =
+        rng_sometimes(rng, 50, VMXC_EPT_ACCESSED) | rng_sometimes(rng, 50, VMXC_EPT_DIRTY) |
+        rng_sometimes(rng, 1, VMXC_BIT(45)) | rng_sometimes(rng, 50, VMXC_EPT_USER_EXECUTE);
     const uint64_t rights = rng_chance(rng, 97) ? VMXC_EPT_RWX : rng_below(rng, 8);
 
     if (level == 1)
@@ -80,10 +75,10 @@ static uint64_t random_guest_entry(struct rng *rng)
 {
     const uint64_t gpa = (rng_next(rng) >> 24) & ~VMXC_PAGE_MASK;
 
-    return gpa | sometimes(rng, 98, VMXC_PTE_PRESENT) | sometimes(rng, 90, VMXC_PTE_WRITE) |
-           sometimes(rng, 90, VMXC_PTE_USER) | sometimes(rng, 60, VMXC_PTE_ACCESSED) |
-           sometimes(rng, 60, VMXC_PTE_DIRTY) | sometimes(rng, 2, VMXC_PTE_PAGE_SIZE) |
-           sometimes(rng, 20, VMXC_PTE_GLOBAL);
+    return gpa | rng_sometimes(rng, 98, VMXC_PTE_PRESENT) | rng_sometimes(rng, 90, VMXC_PTE_WRITE) |
+           rng_sometimes(rng, 90, VMXC_PTE_USER) | rng_sometimes(rng, 60, VMXC_PTE_ACCESSED) |
+           rng_sometimes(rng, 60, VMXC_PTE_DIRTY) | rng_sometimes(rng, 2, VMXC_PTE_PAGE_SIZE) |
+           rng_sometimes(rng, 20, VMXC_PTE_GLOBAL);
 }
 
 /* An entry of EPT, or of the pages that hold the guest's tables and its data. */
@@ -358,10 +353,10 @@ static void change_pkru(struct rng *rng)
 /* Another state of the guest, with other controls. */
 static void enter_again(struct rng *rng)
 {
-    const uint64_t bits = sometimes(rng, 50, VMXC_EPTP_ACCESSED_DIRTY);
+    const uint64_t bits = rng_sometimes(rng, 50, VMXC_EPTP_ACCESSED_DIRTY);
     const unsigned levels = 4 + (unsigned)rng_below(rng, 2);
-    const uint64_t controls =
-        sometimes(rng, 30, CTL2_MODE_BASED_EXEC) | sometimes(rng, 50, bits != 0 ? CTL2_PML : 0);
+    const uint64_t controls = rng_sometimes(rng, 30, CTL2_MODE_BASED_EXEC) |
+                              rng_sometimes(rng, 50, bits != 0 ? CTL2_PML : 0);
     const bool without_ept = rng_chance(rng, 10) && exact.mode != GUEST_PAE;
 
     for (size_t m = 0; m < BOTH; m++) {

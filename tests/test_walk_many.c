@@ -46,15 +46,11 @@ static uint64_t random_page(struct rng *rng)
     return PAGE_BASE + rng_below(rng, PAGES) * VMXC_PAGE_SIZE;
 }
 
-static uint64_t sometimes(struct rng *rng, unsigned percent, uint64_t bits)
-{
-    return rng_chance(rng, percent) ? bits : 0;
-}
-
 static uint64_t random_ept_entry(struct rng *rng, unsigned level)
 {
-    const uint64_t flags = sometimes(rng, 50, VMXC_EPT_ACCESSED) |
-                           sometimes(rng, 50, VMXC_EPT_DIRTY) | sometimes(rng, 2, VMXC_BIT(45));
+    const uint64_t flags = rng_sometimes(rng, 50, VMXC_EPT_ACCESSED) |
+                           rng_sometimes(rng, 50, VMXC_EPT_DIRTY) |
+                           rng_sometimes(rng, 2, VMXC_BIT(45));
     const uint64_t rights = rng_chance(rng, 90) ? VMXC_EPT_RWX : rng_below(rng, 8);
 
     if (level == 1)
@@ -69,9 +65,9 @@ static uint64_t random_guest_entry(struct rng *rng)
 {
     const uint64_t gpa = (rng_next(rng) >> 24) & ~VMXC_PAGE_MASK;
 
-    return gpa | sometimes(rng, 97, VMXC_PTE_PRESENT) | sometimes(rng, 90, VMXC_PTE_WRITE) |
-           sometimes(rng, 90, VMXC_PTE_USER) | sometimes(rng, 50, VMXC_PTE_ACCESSED) |
-           sometimes(rng, 50, VMXC_PTE_DIRTY) | sometimes(rng, 5, VMXC_PTE_PAGE_SIZE);
+    return gpa | rng_sometimes(rng, 97, VMXC_PTE_PRESENT) | rng_sometimes(rng, 90, VMXC_PTE_WRITE) |
+           rng_sometimes(rng, 90, VMXC_PTE_USER) | rng_sometimes(rng, 50, VMXC_PTE_ACCESSED) |
+           rng_sometimes(rng, 50, VMXC_PTE_DIRTY) | rng_sometimes(rng, 5, VMXC_PTE_PAGE_SIZE);
 }
 
 static void fill_tables(struct rng *rng, unsigned ept_levels)

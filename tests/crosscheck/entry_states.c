@@ -10,6 +10,7 @@
  * broken. A state is a template with some guest fields and control bits changed at random, rounded to a valid state, and then
  * broken; what only the host would notice stays as it is.
  */
+#include "internal/random.h"
 #include "vmxsim/entry_generate.h"
 
 #include <inttypes.h>
@@ -25,19 +26,9 @@
 /* States that are tried for a rule before it counts as one that cannot be broken. */
 #define ATTEMPTS 4000u
 
-/* A state of 64 bits, and a multiplication by 2^64 / golden ratio per step (SplitMix). */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t mixed = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
-    return mixed ^ mixed >> 31;
-}
-
 static uint32_t below(uint64_t *random, uint32_t limit)
 {
-    return (uint32_t)(next_random(random) % limit);
+    return (uint32_t)(vmxsim_next_random(random) % limit);
 }
 
 struct generator {
@@ -91,9 +82,9 @@ static uint64_t random_value(uint64_t *random, uint64_t before)
     case 1:
         return below(random, 256);
     case 2:
-        return next_random(random) & next_random(random);
+        return vmxsim_next_random(random) & vmxsim_next_random(random);
     default:
-        return next_random(random);
+        return vmxsim_next_random(random);
     }
 }
 

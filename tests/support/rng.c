@@ -60,3 +60,8 @@ bool rng_chance(struct rng *rng, unsigned percent)
 {
     return rng_below(rng, 100) < percent;
 }
+
+uint64_t rng_sometimes(struct rng *rng, unsigned percent, uint64_t bits)
+{
+    return rng_chance(rng, percent) ? bits : 0;
+}

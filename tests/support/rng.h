@@ -39,4 +39,7 @@ uint64_t rng_below(struct rng *rng, uint64_t bound);
 /* True in `percent` of 100 calls. */
 bool rng_chance(struct rng *rng, unsigned percent);
 
+/* The bits in `percent` of 100 calls, otherwise 0. */
+uint64_t rng_sometimes(struct rng *rng, unsigned percent, uint64_t bits);
+
 #endif
